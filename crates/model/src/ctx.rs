@@ -1,0 +1,33 @@
+//! What one request or job hands down: its instant, its chance, its tenant, and who asks.
+
+use crate::clock::Timestamp;
+use crate::entropy::Entropy;
+use crate::ids::{RequestId, TenantId};
+
+/// Built once per request or job and handed down first.
+#[derive(Clone, Copy, Debug)]
+pub struct Ctx<'a> {
+    /// The one instant of this request: every comparison and every stamp uses it.
+    pub now: Timestamp,
+    /// Where randomness comes from.
+    pub entropy: &'a dyn Entropy,
+    /// Whose data this is about.
+    pub tenant: TenantId,
+    /// The issuer this request came in under: `https://DOMAIN/`, with the trailing slash.
+    pub issuer: &'a str,
+    /// Who asks, from where.
+    pub request: &'a RequestInfo,
+}
+
+/// Who asks, from where. Goes into sessions' `device` and into log rows; decides nothing.
+#[derive(Clone, Debug)]
+pub struct RequestInfo {
+    /// This request's id.
+    pub id: RequestId,
+    /// The End-User's or client's address, after the trusted proxies.
+    pub ip: String,
+    /// `User-Agent`, cut at 512 bytes.
+    pub user_agent: String,
+    /// The host the request was for, without port.
+    pub host: String,
+}

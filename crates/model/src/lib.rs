@@ -1,0 +1,24 @@
+//! What every other crate of Curfew talks about: ids, instants, secrets, the request's context, and the
+//! two kinds of "no" (a [`Refusal`](decision::Refusal) commits, a [`Failure`](decision::Failure) rolls back).
+//!
+//! Invariant: no runtime, no SQL, no HTTP in here.
+
+pub mod clock;
+pub mod ctx;
+pub mod decision;
+pub mod ending;
+pub mod entropy;
+pub mod ids;
+pub mod log;
+pub mod secret;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use ctx::{Ctx, RequestInfo};
+pub use decision::{Decision, Failure, OAuthCode, Refusal};
+pub use ending::EndingCause;
+pub use entropy::{Entropy, SystemEntropy};
+pub use ids::{
+    ClientId, EndingId, FamilyId, GrantKey, RequestId, SessionKey, Sid, TenantId, UserId, UserKey,
+};
+pub use log::LogCode;
+pub use secret::Secret;
