@@ -1,22 +1,25 @@
 //! What one request or job hands down: its instant, its chance, its tenant, and who asks.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::ids::{RequestId, TenantId};
 
-/// Built once per request or job and handed down first.
-#[derive(Clone, Copy, Debug)]
-pub struct Ctx<'a> {
+/// Built once per request or job and handed down first. Cheap to clone, because a flow that runs on the storage's
+/// writer takes its own.
+#[derive(Clone, Debug)]
+pub struct Ctx {
     /// The one instant of this request: every comparison and every stamp uses it.
     pub now: Timestamp,
     /// Where randomness comes from.
-    pub entropy: &'a dyn Entropy,
+    pub entropy: Arc<dyn Entropy>,
     /// Whose data this is about.
     pub tenant: TenantId,
     /// The issuer this request came in under: `https://DOMAIN/`, with the trailing slash.
-    pub issuer: &'a str,
+    pub issuer: Arc<str>,
     /// Who asks, from where.
-    pub request: &'a RequestInfo,
+    pub request: Arc<RequestInfo>,
 }
 
 /// Who asks, from where. Goes into sessions' `device` and into log rows; decides nothing.
@@ -28,6 +31,6 @@ pub struct RequestInfo {
     pub ip: String,
     /// `User-Agent`, cut at 512 bytes.
     pub user_agent: String,
-    /// The host the request was for, without port.
+    /// The host the request was for.
     pub host: String,
 }

@@ -4,6 +4,7 @@
 //! Invariant: no runtime, no SQL, no HTTP in here.
 
 pub mod clock;
+pub mod config;
 pub mod ctx;
 pub mod decision;
 pub mod ending;

@@ -1,0 +1,98 @@
+//! Resource servers: APIs that accept this server's access tokens.
+
+use serde::Deserialize;
+
+use super::null_as_default;
+use crate::secret::Secret;
+
+/// A scope of an API.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ScopeEntry {
+    /// `read:things`.
+    pub value: String,
+    /// Shown on the consent page.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// The shape of an API's access tokens (`token_dialect`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenDialect {
+    /// Auth0's own.
+    #[default]
+    AccessToken,
+    /// Auth0's own with `permissions`.
+    AccessTokenAuthz,
+    /// RFC 9068.
+    Rfc9068Profile,
+    /// RFC 9068 with `permissions`.
+    Rfc9068ProfileAuthz,
+}
+
+impl TokenDialect {
+    /// Whether tokens have the RFC 9068 shape.
+    pub fn is_rfc9068(self) -> bool {
+        matches!(self, Self::Rfc9068Profile | Self::Rfc9068ProfileAuthz)
+    }
+}
+
+/// The fields of an API's document that this server acts on.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ResourceServerDoc {
+    /// Shown on the consent page.
+    #[serde(default)]
+    pub name: String,
+    /// Its scopes.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub scopes: Vec<ScopeEntry>,
+    /// `RS256` (default), `PS256`, `ES256`, `EdDSA` or `HS256`.
+    #[serde(default)]
+    pub signing_alg: Option<String>,
+    /// Whether refresh tokens are issued.
+    #[serde(default)]
+    pub allow_offline_access: bool,
+    /// Life-time of access tokens in seconds.
+    #[serde(default)]
+    pub token_lifetime: Option<i64>,
+    /// Life-time of access tokens of the implicit and hybrid flows in seconds.
+    #[serde(default)]
+    pub token_lifetime_for_web: Option<i64>,
+    /// First-party clients with a verifiable callback need no consent.
+    #[serde(default)]
+    pub skip_consent_for_verifiable_first_party_clients: bool,
+    /// See [`TokenDialect`].
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub token_dialect: TokenDialect,
+    /// RBAC: only granted permissions become scopes.
+    #[serde(default)]
+    pub enforce_policies: bool,
+    /// The Management API itself.
+    #[serde(default)]
+    pub is_system: bool,
+}
+
+/// An API.
+#[derive(Debug, Clone)]
+pub struct ResourceServer {
+    /// 24 hexadecimal digits.
+    pub id: String,
+    /// The audience.
+    pub identifier: String,
+    /// The document's fields.
+    pub doc: ResourceServerDoc,
+    /// For HS256.
+    pub signing_secret: Option<Secret<String>>,
+}
+
+impl ResourceServer {
+    /// Life-time of access tokens in seconds.
+    pub fn token_lifetime_seconds(&self) -> i64 {
+        self.doc.token_lifetime.unwrap_or(86_400)
+    }
+
+    /// Life-time of access tokens handed out at the authorization endpoint, in seconds.
+    pub fn token_lifetime_for_web_seconds(&self) -> i64 {
+        self.doc.token_lifetime_for_web.unwrap_or(7200).min(self.token_lifetime_seconds())
+    }
+}
