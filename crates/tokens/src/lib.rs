@@ -1,1 +1,25 @@
-//! curfew-tokens
+//! Everything that is signed or sealed: keys, JWS and JWT, opaque values, client assertions, PKCE.
+//!
+//! Pure functions over bytes. What comes from outside is refused with a small error enum and never panics;
+//! the functions of [`fuzz`] show that for any input.
+//!
+//! Invariant: no runtime, no SQL, no HTTP in here; instants and randomness are handed in. The one exception is
+//! [`key::SigningKey::generate`] and the salts and nonces inside signatures, which aws-lc draws itself.
+
+pub mod alg;
+pub mod cert;
+pub mod claims;
+pub mod client_assertion;
+mod der;
+pub mod fuzz;
+pub mod jws;
+pub mod key;
+pub mod opaque;
+mod pem;
+pub mod pkce;
+pub mod seal;
+
+pub use alg::{JwsAlg, SigningAlg};
+pub use jws::{ParsedJws, parse_compact, sign_compact};
+pub use key::{Jwk, PublicKey, SigningKey};
+pub use seal::{KeyEncryptionKey, SealKind, SealingKey, SealingKeys, UnsealError};

@@ -1,0 +1,138 @@
+//! The self-signed certificate of a signing key: `x5c` in the JWKS, `/pem`, and the fields of the Management
+//! API's signing keys. Nobody checks its chain; it only carries the key.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use curfew_model::{Failure, Timestamp};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SignatureAlgorithm,
+};
+use time::OffsetDateTime;
+
+use crate::alg::SigningAlg;
+use crate::key::SigningKey;
+use crate::{der, pem};
+
+/// `1.2.840.113549.1.7.2`, signedData (RFC 2315 §14).
+const OID_SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+/// `1.2.840.113549.1.7.1`, data (RFC 2315 §14).
+const OID_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
+
+/// An X.509 certificate as DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    der: Vec<u8>,
+}
+
+/// Lends a key to rcgen.
+struct Signer<'a> {
+    key: &'a SigningKey,
+    bits: Vec<u8>,
+}
+
+impl PublicKeyData for Signer<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        match self.key.alg() {
+            // The key itself is not restricted to PSS, so readers that know only PKCS #1 can load it.
+            SigningAlg::RS256 | SigningAlg::PS256 => &PKCS_RSA_SHA256,
+            SigningAlg::ES256 => &PKCS_ECDSA_P256_SHA256,
+            SigningAlg::EdDSA => &PKCS_ED25519,
+        }
+    }
+}
+
+impl rcgen::SigningKey for Signer<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key.sign_certificate(message).map_err(|_| rcgen::Error::RemoteKeyError)
+    }
+}
+
+impl Certificate {
+    /// Signs a certificate for `key` with itself. `common_name` is the issuer's host; the serial number is
+    /// taken from the key, so that two certificates of one key and span are the same but for their signature.
+    pub fn self_signed(
+        key: &SigningKey,
+        common_name: &str,
+        not_before: Timestamp,
+        not_after: Timestamp,
+    ) -> Result<Self, Failure> {
+        let failed = |_| Failure::Crypto("a certificate could not be made".into());
+        let date = |at: Timestamp| OffsetDateTime::from_unix_timestamp(at.seconds()).map_err(failed);
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.not_before = date(not_before)?;
+        params.not_after = date(not_after)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let signer = Signer { key, bits: key.public().key_bits() };
+        let certificate = params
+            .self_signed(&signer)
+            .map_err(|_| Failure::Crypto("a certificate could not be made".into()))?;
+        Ok(Self { der: certificate.der().to_vec() })
+    }
+
+    /// A stored certificate; it is not looked into.
+    pub fn from_der(der: Vec<u8>) -> Self {
+        Self { der }
+    }
+
+    /// The bytes to store, and what `/cer` answers.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// What `/pem` answers, and `cert` of the Management API's signing keys.
+    pub fn pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.der)
+    }
+
+    /// The one element of `x5c` (RFC 7517 §4.7): base64, not base64url.
+    pub fn x5c(&self) -> String {
+        STANDARD.encode(&self.der)
+    }
+
+    /// `x5t` (RFC 7517 §4.8): base64url of the SHA-1 of the DER.
+    pub fn x5t(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.sha1())
+    }
+
+    /// `fingerprint` of the Management API's signing keys: `AA:BB:…` of the SHA-1.
+    pub fn fingerprint(&self) -> String {
+        self.sha1().as_ref().iter().map(|octet| format!("{octet:02X}")).collect::<Vec<_>>().join(":")
+    }
+
+    /// `thumbprint` of the Management API's signing keys: `AABB…` of the SHA-1.
+    pub fn thumbprint(&self) -> String {
+        self.sha1().as_ref().iter().map(|octet| format!("{octet:02X}")).collect()
+    }
+
+    /// `pkcs7` of the Management API's signing keys: a signed-data structure that holds this certificate and
+    /// nothing else (RFC 2315 §9.1), as PEM.
+    pub fn pkcs7(&self) -> String {
+        let oid = |bytes| der::write(der::OBJECT_IDENTIFIER, &[bytes]);
+        let empty_set = der::write(der::SET, &[]);
+        let signed_data = der::write(
+            der::SEQUENCE,
+            &[
+                &der::write_positive(&[1]),
+                &empty_set,
+                &der::write(der::SEQUENCE, &[&oid(OID_DATA)]),
+                &der::write(der::CONTEXT_0, &[&self.der]),
+                &empty_set,
+            ],
+        );
+        let content = der::write(der::CONTEXT_0, &[&signed_data]);
+        pem::encode("PKCS7", &der::write(der::SEQUENCE, &[&oid(OID_SIGNED_DATA), &content]))
+    }
+
+    fn sha1(&self) -> aws_lc_rs::digest::Digest {
+        digest(&SHA1_FOR_LEGACY_USE_ONLY, &self.der)
+    }
+}
