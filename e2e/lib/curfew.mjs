@@ -1,0 +1,106 @@
+// Starts and stops the server under test, as an operator would: the binary and its environment.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { ManagementClient } from 'auth0';
+import { certificates } from './certificates.mjs';
+import { makeDatabase } from './engines.mjs';
+
+const START_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 20_000;
+
+/** The M2M client made at the first start; it holds every scope of the Management API. */
+const bootstrap = {
+  clientId: 'e2eBootstrapClient00000000000000',
+  clientSecret: 'e2e-bootstrap-secret-which-is-known-to-the-tests-and-to-nobody-else',
+};
+
+/** CURFEW_BIN, or whichever of the release and the debug build is newer. */
+function binary() {
+  if (process.env.CURFEW_BIN) return process.env.CURFEW_BIN;
+  const target = process.env.CARGO_TARGET_DIR ?? join(import.meta.dirname, '../../target');
+  const built = ['release', 'debug']
+    .map((profile) => join(target, profile, 'curfew'))
+    .map((path) => ({ path, stat: statSync(path, { throwIfNoEntry: false }) }))
+    .filter(({ stat }) => stat)
+    .sort((a, b) => b.stat.mtimeMs - a.stat.mtimeMs);
+  if (built.length === 0) throw new Error(`no curfew in ${target}: build it, or set CURFEW_BIN`);
+  return built[0].path;
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/**
+ * A running Curfew with an empty database on `engine`, served over https as `localhost`.
+ *
+ * `issuer` ends in a slash, `domain` is what Auth0's SDKs call so, `management` is a client of the
+ * Management API that may do everything, `stop` ends the server and takes its data with it.
+ */
+export async function startCurfew(engine) {
+  const port = await freePort();
+  const domain = `localhost:${port}`;
+  const issuer = `https://${domain}/`;
+  const { certificate, key } = certificates();
+  const data = mkdtempSync(join(process.env.CURFEW_E2E_SCRATCH, 'data-'));
+  const database = makeDatabase(engine);
+  const { PATH, HOME, RUST_LOG, RUST_BACKTRACE } = process.env;
+  const server = spawn(binary(), [], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: Object.fromEntries(Object.entries({
+      PATH, HOME, RUST_LOG, RUST_BACKTRACE,
+      CURFEW_LISTEN: `127.0.0.1:${port}`,
+      CURFEW_ISSUER: issuer,
+      CURFEW_TLS_CERT: certificate,
+      CURFEW_TLS_KEY: key,
+      CURFEW_DATA_DIR: data,
+      CURFEW_DATABASE_URL: database.url,
+      CURFEW_BOOTSTRAP_CLIENT_ID: bootstrap.clientId,
+      CURFEW_BOOTSTRAP_CLIENT_SECRET: bootstrap.clientSecret,
+      CURFEW_BOOTSTRAP_ADMIN_EMAIL: 'admin@example.com',
+      CURFEW_BOOTSTRAP_ADMIN_PASSWORD: 'An-Administrator-of-the-e2e-suite-1',
+    }).filter(([, value]) => value !== undefined)),
+  });
+  const exited = once(server, 'exit');
+  const told = [];
+  createInterface(server.stderr).on('line', (line) => told.push(line));
+  const output = createInterface(server.stdout);
+
+  const tidy = () => {
+    rmSync(data, { recursive: true, force: true });
+    database.drop();
+  };
+  const stop = async () => {
+    const late = setTimeout(() => server.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    if (server.exitCode === null) server.kill('SIGTERM');
+    const [code, signal] = await exited;
+    clearTimeout(late);
+    tidy();
+    if (code !== 0) throw new Error(`curfew ended with ${code ?? signal}:\n${told.slice(-50).join('\n')}`);
+    if (process.env.CURFEW_E2E_LOG) console.error(told.join('\n'));
+  };
+
+  const slow = setTimeout(() => server.kill('SIGKILL'), START_TIMEOUT_MS);
+  const first = await Promise.race([once(output, 'line').then(([line]) => line), exited.then(() => undefined)]);
+  clearTimeout(slow);
+  if (first !== `listening on ${issuer}`) {
+    server.kill('SIGKILL');
+    await exited;
+    tidy();
+    throw new Error(`curfew did not start, its first line is ${JSON.stringify(first)}:\n${told.join('\n')}`);
+  }
+  output.on('line', () => {});
+
+  const management = new ManagementClient({ domain, ...bootstrap });
+  return { issuer, domain, bootstrap, management, stop };
+}

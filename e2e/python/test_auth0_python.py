@@ -1,0 +1,208 @@
+"""auth0-python against a running Curfew: management, tokens, and the nulls it sends."""
+
+import asyncio
+import os
+import unittest
+import uuid
+
+from auth0.authentication import Database, GetToken, RevokeToken, Users
+from auth0.authentication.exceptions import Auth0Error
+from auth0.authentication.token_verifier import (
+    AsymmetricSignatureVerifier,
+    TokenVerifier,
+)
+from auth0.management import AsyncManagementClient, ManagementClient
+from auth0.management.core.api_error import ApiError
+
+DOMAIN = os.environ["CURFEW_DOMAIN"]
+CREDENTIALS = {
+    "client_id": os.environ["CURFEW_CLIENT_ID"],
+    "client_secret": os.environ["CURFEW_CLIENT_SECRET"],
+}
+CONNECTION = "Username-Password-Authentication"
+PASSWORD = "A-fine-Password-1"
+
+
+def new_email():
+    return f"{uuid.uuid4()}@example.com"
+
+
+class Management(unittest.TestCase):
+    """The synchronous and the asynchronous client of the Management API."""
+
+    def setUp(self):
+        self.management = ManagementClient(domain=DOMAIN, **CREDENTIALS)
+
+    def test_users_from_birth_to_death(self):
+        email = new_email()
+        users = self.management.users
+        created = users.create(connection=CONNECTION, email=email, password=PASSWORD)
+        self.assertEqual(created.email, email)
+        self.assertEqual(users.get(created.user_id).user_id, created.user_id)
+        self.assertEqual(
+            [user.user_id for user in users.list_users_by_email(email=email)],
+            [created.user_id],
+        )
+        self.assertIs(users.update(created.user_id, blocked=True).blocked, True)
+        self.assertIs(users.get(created.user_id).blocked, True)
+        self.assertEqual(list(users.sessions.list(created.user_id)), [])
+        users.delete(created.user_id)
+        with self.assertRaises(ApiError) as refused:
+            users.get(created.user_id)
+        self.assertEqual(refused.exception.status_code, 404)
+        self.assertEqual(refused.exception.body["errorCode"], "inexistent_user")
+
+    def test_lists_are_read_page_by_page(self):
+        created = [
+            self.management.users.create(
+                connection=CONNECTION, email=new_email(), password=PASSWORD
+            ).user_id
+            for _ in range(3)
+        ]
+        listed = [user.user_id for user in self.management.users.list(per_page=2)]
+        self.assertEqual(len(listed), len(set(listed)))
+        self.assertTrue(set(created) <= set(listed))
+
+    def test_errors_name_the_field(self):
+        with self.assertRaises(ApiError) as refused:
+            self.management.users.create(
+                connection=CONNECTION, email="no address", password=PASSWORD
+            )
+        self.assertEqual(refused.exception.status_code, 400)
+        self.assertEqual(refused.exception.body["errorCode"], "invalid_body")
+        self.assertIn("email", refused.exception.body["message"])
+
+    def test_the_asynchronous_client(self):
+        async def read_settings():
+            management = AsyncManagementClient(domain=DOMAIN, **CREDENTIALS)
+            return await management.tenants.settings.get()
+
+        self.assertEqual(asyncio.run(read_settings()).session_lifetime, 168)
+
+
+class Tokens(unittest.TestCase):
+    """`GetToken` sends what was left out as JSON null; it counts as absent."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.management = ManagementClient(domain=DOMAIN, **CREDENTIALS)
+        cls.audience = f"https://api.example.com/{uuid.uuid4()}"
+        cls.management.resource_servers.create(
+            name=f"API {cls.audience}",
+            identifier=cls.audience,
+            scopes=[{"value": "read:things"}],
+            allow_offline_access=True,
+        )
+        cls.client = cls.management.clients.create(
+            name="Python application",
+            app_type="regular_web",
+            oidc_conformant=True,
+            jwt_configuration={"alg": "RS256"},
+            grant_types=[
+                "password",
+                "http://auth0.com/oauth/grant-type/password-realm",
+                "client_credentials",
+                "refresh_token",
+            ],
+        )
+        cls.management.client_grants.create(
+            client_id=cls.client.client_id, audience=cls.audience, scope=["read:things"]
+        )
+        cls.credentials = (DOMAIN, cls.client.client_id, cls.client.client_secret)
+        cls.get_token = GetToken(*cls.credentials)
+
+    def setUp(self):
+        self.email = new_email()
+        self.user = self.management.users.create(
+            connection=CONNECTION, email=self.email, password=PASSWORD
+        )
+
+    def log_in(self, **more):
+        return self.get_token.login(
+            username=self.email,
+            password=PASSWORD,
+            realm=CONNECTION,
+            **{"scope": "openid offline_access", "audience": self.audience, **more},
+        )
+
+    def test_login_gives_an_id_token_that_its_verifier_accepts(self):
+        tokens = self.log_in()
+        verifier = TokenVerifier(
+            signature_verifier=AsymmetricSignatureVerifier(
+                f"https://{DOMAIN}/.well-known/jwks.json"
+            ),
+            issuer=f"https://{DOMAIN}/",
+            audience=self.client.client_id,
+        )
+        self.assertEqual(
+            verifier.verify(tokens["id_token"])["sub"], self.user.user_id
+        )
+
+    def test_login_with_null_scope_and_audience(self):
+        tokens = self.log_in(scope=None, audience=None)
+        self.assertEqual(tokens["token_type"], "Bearer")
+        self.assertNotIn("refresh_token", tokens)
+
+    def test_login_with_a_null_realm_uses_the_default_directory(self):
+        self.management.tenants.settings.update(default_directory=CONNECTION)
+        tokens = self.get_token.login(
+            username=self.email,
+            password=PASSWORD,
+            grant_type="password",
+            scope="openid",
+        )
+        profile = Users(DOMAIN).userinfo(tokens["access_token"])
+        self.assertEqual(profile["sub"], self.user.user_id)
+
+    def test_client_credentials_with_a_null_organization(self):
+        tokens = self.get_token.client_credentials(self.audience)
+        self.assertEqual(tokens["expires_in"], 86400)
+
+    def test_refresh_with_an_empty_scope_then_revoke(self):
+        refresh_token = self.log_in()["refresh_token"]
+        refreshed = self.get_token.refresh_token(refresh_token)
+        self.assertIn("openid", refreshed["scope"].split())
+        RevokeToken(*self.credentials).revoke_refresh_token(refresh_token)
+        with self.assertRaises(Auth0Error) as refused:
+            self.get_token.refresh_token(refresh_token)
+        self.assertEqual(refused.exception.status_code, 403)
+        self.assertEqual(refused.exception.error_code, "invalid_grant")
+        self.assertEqual(
+            refused.exception.message, "Unknown or invalid refresh token."
+        )
+
+    def test_a_blocked_user_is_told_so(self):
+        refresh_token = self.log_in()["refresh_token"]
+        self.management.users.update(self.user.user_id, blocked=True)
+        with self.assertRaises(Auth0Error) as refused:
+            self.get_token.refresh_token(refresh_token)
+        self.assertEqual(refused.exception.message, "user is blocked")
+        with self.assertRaises(Auth0Error) as refused:
+            self.log_in()
+        self.assertEqual(refused.exception.error_code, "unauthorized")
+        self.assertEqual(refused.exception.message, "user is blocked")
+
+    def test_a_wrong_password(self):
+        with self.assertRaises(Auth0Error) as refused:
+            self.get_token.login(
+                username=self.email, password="not-the-Password-1", realm=CONNECTION
+            )
+        self.assertEqual(refused.exception.status_code, 403)
+        self.assertEqual(refused.exception.error_code, "invalid_grant")
+        self.assertEqual(refused.exception.message, "Wrong email or password.")
+
+    def test_sign_up_and_ask_for_a_new_password(self):
+        database = Database(DOMAIN, self.client.client_id)
+        email = new_email()
+        signed_up = database.signup(
+            email=email, password=PASSWORD, connection=CONNECTION
+        )
+        self.assertEqual(signed_up["email"], email)
+        self.assertEqual(
+            database.change_password(email=email, connection=CONNECTION),
+            "We've just sent you an email to reset your password.",
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

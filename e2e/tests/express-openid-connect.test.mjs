@@ -1,0 +1,120 @@
+// express-openid-connect: a server-rendered application on another site, with its own session.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import express from 'express';
+import openidConnect from 'express-openid-connect';
+import { giveCredentials, newPerson, openBrowser, waitForLoginPage, waitForStatus } from '../lib/browser.mjs';
+import { startCurfew } from '../lib/curfew.mjs';
+import { onEachEngine } from '../lib/engines.mjs';
+import { createUser, createWebClient } from '../lib/setup.mjs';
+import { openSite } from '../lib/site.mjs';
+
+/** The application of the library's own introduction, at a site of its own. */
+async function openApplication(curfew, { client: more, ...options }) {
+  const site = await openSite('app.localhost');
+  const client = await createWebClient(curfew, site.origin, more);
+  const application = express();
+  application.use(openidConnect.auth({
+    issuerBaseURL: curfew.issuer,
+    baseURL: site.origin,
+    clientID: client.client_id,
+    secret: 'a long secret that only the cookies of this application are sealed with',
+    authRequired: false,
+    idpLogout: true,
+    ...(options.withSecret && { clientSecret: client.client_secret }),
+    ...options.auth,
+  }));
+  application.get('/', (request, response) => {
+    const { user } = request.oidc;
+    response.type('html').send(`<!doctype html><title>Application</title><p role="status">${user ? `signed in as ${user.email}` : 'signed out'}</p><a href="/login">Log in</a> <a href="/logout">Log out</a>`);
+  });
+  application.use((error, _request, response, _next) => {
+    response.status(error.status ?? 500).type('html').send(`<!doctype html><p role="status">${error.error}: ${error.error_description}</p>`);
+  });
+  site.answer = application;
+  return site;
+}
+
+onEachEngine('express-openid-connect', (engine) => {
+  let curfew;
+  let browser;
+  before(async () => {
+    curfew = await startCurfew(engine);
+    browser = await openBrowser();
+  });
+  after(async () => {
+    await browser?.close();
+    await curfew?.stop();
+  });
+
+  const kinds = {
+    'its default, an ID token by form post': {},
+    'code flow with a client secret': { withSecret: true, auth: { authorizationParams: { response_type: 'code' } } },
+  };
+  for (const [title, options] of Object.entries(kinds)) {
+    describe(title, () => {
+      let site;
+      before(async () => { site = await openApplication(curfew, options); });
+      after(() => site?.close());
+
+      async function logIn(person, user) {
+        const page = await person.newPage();
+        await page.goto(site.origin);
+        await waitForStatus(page, 'signed out');
+        await page.getByRole('link', { name: 'Log in' }).click();
+        await giveCredentials(page, user);
+        await page.waitForURL(`${site.origin}/`);
+        await waitForStatus(page, `signed in as ${user.email}`);
+        return page;
+      }
+
+      test('a person logs in, and out again through end_session_endpoint', async (t) => {
+        const user = await createUser(curfew);
+        const page = await logIn(await newPerson(browser, t), user);
+        const endSession = page.waitForRequest((request) => request.url().startsWith(`${curfew.issuer}oidc/logout`));
+        await page.getByRole('link', { name: 'Log out' }).click();
+        assert.ok(new URL((await endSession).url()).searchParams.get('id_token_hint'));
+        await page.waitForURL(`${site.origin}/`);
+        await waitForStatus(page, 'signed out');
+        await page.getByRole('link', { name: 'Log in' }).click();
+        await waitForLoginPage(page);
+      });
+
+      test('a blocked user comes back with the error', async (t) => {
+        const user = await createUser(curfew);
+        await curfew.management.users.update(user.user_id, { blocked: true });
+        const page = await (await newPerson(browser, t)).newPage();
+        await page.goto(`${site.origin}/login`);
+        await giveCredentials(page, user);
+        await page.waitForURL(`${site.origin}/callback**`);
+        await waitForStatus(page, 'unauthorized: user is blocked');
+      });
+    });
+  }
+
+  test('a person without script logs in by code flow', async (t) => {
+    const site = await openApplication(curfew, { withSecret: true, auth: { authorizationParams: { response_type: 'code' } } });
+    t.after(() => site.close());
+    const user = await createUser(curfew);
+    const page = await (await newPerson(browser, t, { javaScriptEnabled: false })).newPage();
+    await page.goto(`${site.origin}/login`);
+    await giveCredentials(page, user);
+    await page.waitForURL(`${site.origin}/`);
+    await waitForStatus(page, `signed in as ${user.email}`);
+  });
+
+  test('a logout when the application has forgotten its own session asks first', async (t) => {
+    const site = await openApplication(curfew, { withSecret: true, auth: { authorizationParams: { response_type: 'code' } } });
+    t.after(() => site.close());
+    const user = await createUser(curfew);
+    const person = await newPerson(browser, t);
+    const page = await person.newPage();
+    await page.goto(`${site.origin}/login`);
+    await giveCredentials(page, user);
+    await waitForStatus(page, `signed in as ${user.email}`);
+    await person.clearCookies({ name: 'appSession' });
+    await page.goto(`${curfew.issuer}oidc/logout?${new URLSearchParams({ post_logout_redirect_uri: site.origin })}`);
+    await page.locator('button[type=submit]').first().waitFor();
+  });
+});
