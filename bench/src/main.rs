@@ -1,1 +1,3 @@
+//! The load generator, and the floor it compares with.
+
 fn main() {}

@@ -1,1 +1,3 @@
+//! The binary: commands, configuration, wiring.
+
 fn main() {}

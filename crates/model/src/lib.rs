@@ -1,5 +1,5 @@
 //! What every other crate of Curfew talks about: ids, instants, secrets, the request's context, and the
-//! two kinds of "no" (a [`Refusal`](decision::Refusal) commits, a [`Failure`](decision::Failure) rolls back).
+//! two kinds of "no" (a [`Refusal`] commits, a [`Failure`] rolls back).
 //!
 //! Invariant: no runtime, no SQL, no HTTP in here.
 
