@@ -48,7 +48,7 @@ const child = spawn(
     env: {
       ...process.env,
       CURFEW_E2E_SCRATCH: scratch,
-      CURFEW_E2E_PYTHON: preparePython(),
+      CURFEW_E2E_PYTHON: process.env.CURFEW_E2E_PYTHON ?? preparePython(),
       NODE_EXTRA_CA_CERTS: certificates.authority,
       // The same for Python's two HTTP clients.
       SSL_CERT_FILE: certificates.authority,

@@ -1,0 +1,46 @@
+//! `cargo xtask check`: everything that is judged without running Curfew.
+
+use std::process::ExitCode;
+
+use crate::steps::Steps;
+use crate::{generate, install, program, workspace};
+
+/// Steps: 1 format, 2 clippy, 3 documentation, 4 dependencies, 5 generated files. A failure does not keep the
+/// next from running.
+pub(crate) fn run() -> ExitCode {
+    let root = workspace::root();
+    let cargo = |arguments: &[&str]| {
+        let mut command = program::cargo(&root);
+        command.args(arguments);
+        command
+    };
+    let mut steps = Steps::new("check");
+    steps.run("format", || program::run(&mut cargo(&["fmt", "--all", "--check"])));
+    steps.run("clippy", || {
+        program::run(&mut cargo(&[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    steps.run("documentation", || {
+        program::run(
+            cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    });
+    steps.run("dependencies", || {
+        install::cargo_tool(&install::DENY)?;
+        // Advisories are not among them: they need the network, and a verdict that changes by itself.
+        program::run(
+            cargo(&["deny", "--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
+                .env("PATH", install::path_with_tools()?),
+        )
+    });
+    steps.run("generated files", || generate::check(&root));
+    steps.finish()
+}

@@ -1,0 +1,113 @@
+//! Files that are written from others; `cargo xtask check` fails when one is not what it would be written as.
+//!
+//! A generated part stands between two comments in its file, so that people can write around it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::steps::Steps;
+use crate::workspace;
+
+/// A part of a file that is written by a function.
+struct Generated {
+    /// Below the top folder.
+    file: &'static str,
+    /// The part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -->`.
+    name: &'static str,
+    write: fn(&Path) -> Result<String, String>,
+}
+
+const GENERATED: &[Generated] = &[Generated { file: "ARCHITECTURE.md", name: "crates", write: crate_table }];
+
+/// The task `generate`.
+pub(crate) fn run() -> ExitCode {
+    let root = workspace::root();
+    let mut steps = Steps::new("generate");
+    for generated in GENERATED {
+        steps.run(format!("{} ({})", generated.file, generated.name), || {
+            let path = root.join(generated.file);
+            let old = workspace::read(&path)?;
+            let new = generated.applied(&root, &old)?;
+            if new != old {
+                std::fs::write(&path, new).map_err(|error| format!("{}: {error}", path.display()))?;
+                println!("written");
+            }
+            Ok(())
+        });
+    }
+    steps.finish()
+}
+
+/// Complains about every file that `generate` would change.
+pub(crate) fn check(root: &Path) -> Result<(), String> {
+    let mut stale = Vec::new();
+    for generated in GENERATED {
+        let old = workspace::read(&root.join(generated.file))?;
+        if generated.applied(root, &old)? != old {
+            stale.push(format!("{} ({})", generated.file, generated.name));
+        }
+    }
+    if stale.is_empty() { Ok(()) } else { Err(format!("run `cargo xtask generate`: {}", stale.join(", "))) }
+}
+
+impl Generated {
+    /// The file's text with the part written anew.
+    fn applied(&self, root: &Path, text: &str) -> Result<String, String> {
+        let part = (self.write)(root)?;
+        replace_part(text, self.name, &part).ok_or_else(|| {
+            format!("{} has no lines `{}` and `{}`", self.file, opening(self.name), closing(self.name))
+        })
+    }
+}
+
+fn opening(name: &str) -> String {
+    format!("<!-- generated: {name} -->")
+}
+
+fn closing(name: &str) -> String {
+    format!("<!-- end: {name} -->")
+}
+
+fn replace_part(text: &str, name: &str, part: &str) -> Option<String> {
+    let (before, rest) = text.split_once(&opening(name))?;
+    let (_, after) = rest.split_once(&closing(name))?;
+    Some(format!("{before}{}\n{}\n{}{after}", opening(name), part.trim_end(), closing(name)))
+}
+
+/// Which of our packages stands on which, from the manifests.
+fn crate_table(root: &Path) -> Result<String, String> {
+    let members = workspace::members(root)?;
+    let ours = |names: &[String]| {
+        let list: Vec<_> = names
+            .iter()
+            .filter(|name| members.iter().any(|(_, member)| member.name == **name))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if list.is_empty() { "–".to_owned() } else { list.join(", ") }
+    };
+    let mut table =
+        String::from("| package | folder | stands on | in tests also on |\n| --- | --- | --- | --- |\n");
+    for (folder, member) in &members {
+        table += &format!(
+            "| `{}` | `{folder}` | {} | {} |\n",
+            member.name,
+            ours(&member.dependencies),
+            ours(&member.dev_dependencies)
+        );
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_replaced_and_its_surroundings_stay() {
+        let text = "before\n<!-- generated: x -->\nold\n<!-- end: x -->\nafter\n";
+        let new = replace_part(text, "x", "new\n").unwrap();
+        assert_eq!(new, "before\n<!-- generated: x -->\nnew\n<!-- end: x -->\nafter\n");
+        assert_eq!(replace_part(&new, "x", "new").as_deref(), Some(&*new), "writing twice changes nothing");
+        assert_eq!(replace_part("no marks here", "x", "new"), None);
+    }
+}

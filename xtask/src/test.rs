@@ -1,0 +1,176 @@
+//! `cargo xtask test`: install, start, build once, run everything, stop what was started.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use crate::arguments::{Profile, Wanted};
+use crate::postgres::{Durability, Postgres, URL_VARIABLE};
+use crate::steps::Steps;
+use crate::{install, program, workspace};
+
+/// Steps: 1 what is missing, 2 PostgreSQL, 3 Rust tests, 4 examples in the documentation, 5 the server,
+/// 6 real partners in Node, Python and a browser.
+pub(crate) fn run(wanted: &Wanted) -> ExitCode {
+    let mut steps = Steps::new("test");
+    run_steps(wanted, &mut steps);
+    steps.finish()
+}
+
+/// `None` where the rest makes no sense after a failure; the failure is in `steps`.
+fn run_steps(wanted: &Wanted, steps: &mut Steps) -> Option<()> {
+    let root = workspace::root();
+    let end_to_end = root.join("e2e");
+    let has_end_to_end = wanted.suite.has_end_to_end() && end_to_end.join("package.json").is_file();
+    let installed =
+        steps.run("install what is missing", || install_missing(wanted, has_end_to_end, &end_to_end))?;
+    let postgres = steps.run("start PostgreSQL", || Postgres::start(Durability::Process))?;
+    if wanted.suite.has_rust() {
+        run_rust(wanted, steps, &root, &installed, postgres.url());
+    }
+    if has_end_to_end {
+        let files = chosen_files(&end_to_end, &wanted.names);
+        if files.as_ref().is_some_and(Vec::is_empty) {
+            println!("\nno end-to-end file has such a name");
+            return Some(());
+        }
+        let server = steps.run("build the server", || build_server(&root, wanted.profile))?;
+        steps.run("end-to-end tests", || {
+            let mut command = Command::new("npm");
+            command
+                .args(["test", "--silent", "--"])
+                .args(files.unwrap_or_default())
+                .current_dir(&end_to_end)
+                .env(URL_VARIABLE, postgres.url())
+                .env("CURFEW_BIN", &server);
+            if let Some(browser) = install::chromium() {
+                command.env("CURFEW_E2E_CHROMIUM", browser);
+            }
+            if let Some(python) = &installed.python {
+                command.env("CURFEW_E2E_PYTHON", python);
+            }
+            program::run(&mut command)
+        });
+    }
+    Some(())
+}
+
+fn run_rust(wanted: &Wanted, steps: &mut Steps, root: &Path, installed: &Installed, database: &str) {
+    let nextest = |arguments: &[&str]| {
+        program::run(
+            program::cargo(root)
+                .env("PATH", &installed.path)
+                .env(URL_VARIABLE, database)
+                .args(["nextest", "run", "--locked", "--workspace", "--no-tests=pass"])
+                .args(arguments)
+                .args(&wanted.names),
+        )
+    };
+    // Two steps for two numbers; what does not compile is not run.
+    if steps.run("build Rust tests", || nextest(&["--no-run"])).is_none() {
+        return;
+    }
+    steps.run("Rust tests", || nextest(&["--no-fail-fast"]));
+    if wanted.names.is_empty() {
+        steps.run("documentation examples", || {
+            program::run(program::cargo(root).env(URL_VARIABLE, database).args([
+                "test",
+                "--locked",
+                "--workspace",
+                "--doc",
+                "--quiet",
+            ]))
+        });
+    }
+}
+
+/// What [`install_missing`] made usable.
+struct Installed {
+    /// `PATH` for Cargo, so that it finds its tools.
+    path: std::ffi::OsString,
+    /// The interpreter with the packages of `e2e/python`, if there are any.
+    python: Option<PathBuf>,
+}
+
+fn install_missing(wanted: &Wanted, has_end_to_end: bool, end_to_end: &Path) -> Result<Installed, String> {
+    let requirements = end_to_end.join("python/requirements.txt");
+    let has_python = has_end_to_end && requirements.is_file();
+    let mut needs = vec![install::POSTGRESQL];
+    if has_end_to_end {
+        needs.extend([install::NODE, install::OPENSSL, install::CHROMIUM]);
+    }
+    if has_python {
+        needs.push(install::PYTHON);
+    }
+    install::debian(&needs)?;
+    if wanted.suite.has_rust() {
+        install::cargo_tool(&install::NEXTEST)?;
+    }
+    if has_end_to_end {
+        install::node_packages(end_to_end)?;
+    }
+    let python = has_python.then(|| install::python_packages(&requirements)).transpose()?;
+    Ok(Installed { path: install::path_with_tools()?, python })
+}
+
+/// The end-to-end files whose name contains one of `names`; `None` stands for all of them.
+fn chosen_files(end_to_end: &Path, names: &[String]) -> Option<Vec<PathBuf>> {
+    if names.is_empty() {
+        return None;
+    }
+    let mut files: Vec<_> = std::fs::read_dir(end_to_end.join("tests"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(".test.mjs") && names.iter().any(|wanted| name.contains(wanted.as_str()))
+        })
+        .collect();
+    files.sort();
+    Some(files)
+}
+
+/// Builds the server as the tests' own build did, so that nothing is compiled twice, and returns its path.
+fn build_server(root: &Path, profile: Profile) -> Result<PathBuf, String> {
+    let mut command = program::cargo(root);
+    command.args(["build", "--locked"]);
+    let folder = match profile {
+        // With the tests: the features that their dependencies add are part of the build that is there already.
+        Profile::Dev => {
+            command.args(["--workspace", "--bins", "--tests"]);
+            "debug"
+        }
+        Profile::Release => {
+            command.args(["--release", "--package", "curfew"]);
+            "release"
+        }
+    };
+    program::run(&mut command)?;
+    Ok(workspace::target().join(folder).join("curfew"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_choose_end_to_end_files() {
+        let folder = std::env::temp_dir().join(format!("curfew-xtask-files-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("tests")).unwrap();
+        for name in ["spa.test.mjs", "express.test.mjs", "spa.mjs"] {
+            std::fs::write(folder.join("tests").join(name), "").unwrap();
+        }
+        let chosen = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            chosen_files(&folder, &names).map(|files| {
+                files.iter().map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(chosen(&[]), None, "all of them");
+        assert_eq!(chosen(&["spa"]).unwrap(), ["spa.test.mjs"]);
+        assert_eq!(chosen(&["express", "spa"]).unwrap(), ["express.test.mjs", "spa.test.mjs"]);
+        assert!(chosen(&["refresh_token::reuse"]).unwrap().is_empty());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
