@@ -1,1 +1,27 @@
-//! curfew-store
+//! All SQL of Curfew, and the two executors that run it: SQLite inside the process, PostgreSQL beside it.
+//!
+//! Invariant: no SQL stands outside this crate. Its only seam between the engines is [`executor`]; everything
+//! above is written once.
+//!
+//! A flow enters through one of four doors of [`Store`]: [`Store::read`] and [`Store::read_long`] only look;
+//! [`Store::transact`] is a transaction (`Ok` commits, also when it carries a refusal; `Err` rolls back);
+//! [`Store::command`] is the same for hot paths whose whole work is one statement on PostgreSQL.
+
+pub mod executor;
+pub mod migrate;
+pub mod row;
+pub mod statement;
+pub mod value;
+
+pub use executor::{Engine, Lane, Store, StoreOptions, Tx};
+pub use row::{FromValue, Row};
+pub use statement::Statement;
+pub use value::Value;
+
+/// The statements of every module, for the test that prepares each on both engines.
+const STATEMENTS: &[&[&Statement]] = &[migrate::ALL];
+
+/// Every statement of the store.
+pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
+    STATEMENTS.iter().flat_map(|module| module.iter().copied())
+}

@@ -1,1 +1,12 @@
-//! curfew-testkit
+//! What Curfew's tests stand on: a throw-away PostgreSQL server, and stores of both engines.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this crate is linked into tests only, where a panic is how a test fails"
+)]
+
+pub mod engines;
+pub mod postgres;
+
+pub use engines::{START, TestDatabase};
+pub use postgres::TestPostgres;

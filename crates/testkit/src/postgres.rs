@@ -1,0 +1,122 @@
+//! A PostgreSQL server that lives as long as the test run.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The environment variable that names a server to use instead of starting one.
+pub const URL_VARIABLE: &str = "CURFEW_TEST_POSTGRES_URL";
+
+/// A server for tests.
+///
+/// One is shared by a whole run: under nextest, where each test is a process, by all processes of the run; under
+/// `cargo test` by all tests of the process. It ends with nextest, or with the process, however that ends.
+#[derive(Debug)]
+pub struct TestPostgres {
+    url: String,
+}
+
+/// Starts the server, says so in one line, and stops it when the process `$WATCHED` is gone.
+///
+/// initdb and the server refuse to run as root, so root runs them as `nobody`.
+const SUPERVISE: &str = r#"
+set -eu
+as() { if [ "$(id -u)" = 0 ]; then runuser -u nobody -- "$@"; else "$@"; fi; }
+gone() { if [ -e /proc/self ]; then [ ! -e "/proc/$WATCHED" ]; else ! ps -p "$WATCHED" >/dev/null; fi; }
+stop() {
+    if [ -f "$DIR/data/postmaster.pid" ]; then kill -QUIT "$(head -n 1 "$DIR/data/postmaster.pid")" || true; wait; fi
+    rm -rf "$DIR" "$DIR.lock"
+}
+trap stop EXIT
+trap 'exit 1' HUP INT TERM
+mkdir "$DIR/data" "$DIR/socket"
+if [ "$(id -u)" = 0 ]; then chown nobody "$DIR/data" "$DIR/socket"; fi
+cd "$DIR"
+as "$BIN/initdb" --no-sync --auth=trust --username=curfew --encoding=UTF8 --locale=C --pgdata="$DIR/data" </dev/null >"$DIR/log" 2>&1 \
+    || { cat "$DIR/log" >&2; exit 1; }
+as "$BIN/postgres" -D "$DIR/data" -c listen_addresses= -c unix_socket_directories="$DIR/socket" \
+    -c fsync=off -c full_page_writes=off -c synchronous_commit=on -c shared_buffers=32MB -c max_connections=300 \
+    -c max_locks_per_transaction=256 -c deadlock_timeout=50ms </dev/null >>"$DIR/log" 2>&1 &
+until "$BIN/pg_isready" --quiet --host="$DIR/socket"; do
+    kill -0 $! || { cat "$DIR/log" >&2; exit 1; }
+    sleep 0.02
+done
+echo ready
+exec </dev/null >/dev/null 2>&1
+until gone; do sleep 0.5; done
+"#;
+
+impl TestPostgres {
+    /// The server of this run, started at the first call.
+    pub fn start() -> &'static Self {
+        static SERVER: OnceLock<TestPostgres> = OnceLock::new();
+        SERVER.get_or_init(|| {
+            let url = std::env::var(URL_VARIABLE).unwrap_or_else(|_| shared_server());
+            Self { url }
+        })
+    }
+
+    /// How to connect to it, with the rights of its owner.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// The run's server: the first process that comes starts it, under a lock, the others find it.
+fn shared_server() -> String {
+    let (name, watched) = match std::env::var("NEXTEST_RUN_ID") {
+        Ok(run) => (run, std::os::unix::process::parent_id()),
+        Err(_) => (format!("process-{}", std::process::id()), std::process::id()),
+    };
+    let temporary = std::env::temp_dir();
+    let dir = temporary.join(format!("curfew-postgres-{name}"));
+    let lock = File::create(temporary.join(format!("curfew-postgres-{name}.lock"))).expect("a lock file");
+    lock.lock().expect("the lock");
+    let url = format!("host={} user=curfew dbname=postgres", dir.join("socket").display());
+    if !dir.join("socket").exists() {
+        supervise(&dir, watched);
+    }
+    url
+}
+
+#[expect(clippy::zombie_processes, reason = "the supervisor outlives this process on purpose")]
+fn supervise(dir: &Path, watched: u32) {
+    use std::os::unix::process::CommandExt as _;
+    std::fs::create_dir(dir).expect("a folder for the server");
+    let mut child = Command::new("sh")
+        .args(["-c", SUPERVISE])
+        .env("DIR", dir)
+        .env("BIN", binaries())
+        .env("WATCHED", watched.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // A group of its own: a test that is killed for its slowness must not take the others' server with it.
+        .process_group(0)
+        .spawn()
+        .expect("sh");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("its output");
+    assert_eq!(line.trim(), "ready", "PostgreSQL did not start");
+}
+
+/// Where `initdb` and `postgres` are: in Debian's folders, the newest first, or in `PATH`.
+fn binaries() -> PathBuf {
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.ok()?.path();
+            Some((version.file_name()?.to_str()?.parse().ok()?, version.join("bin")))
+        })
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    versions.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    versions
+        .pop()
+        .map(|(_, bin)| bin)
+        .or_else(|| std::env::split_paths(&path).find(|bin| bin.join("initdb").exists()))
+        .unwrap_or_else(|| panic!("no PostgreSQL: install it, or set {URL_VARIABLE}"))
+}
