@@ -15,7 +15,8 @@ Tasks:
   check      Everything that is judged without running it: format, clippy, licences and sources of
              dependencies, documentation, generated files.
   generate   Write the generated files anew.
-  bench      Build the server and the load generator in release, run the generator.
+  bench      Build the server and the load generator in release, start a PostgreSQL that syncs to the
+             disk, run the generator.
              -- ARGS...      arguments of the generator; `-- --help` lists them
   postgres   Start a throw-away PostgreSQL and run a command with its address, then stop it.
              -- COMMAND...   for example: cargo xtask postgres -- cargo nextest run -p curfew-store
@@ -26,7 +27,8 @@ Environment:
                      (default: $XDG_CACHE_HOME/curfew, or ~/.cache/curfew)
   CARGO_TARGET_DIR   where Cargo builds, as always
 
-The tests find their database at CURFEW_TEST_POSTGRES_URL; `test` and `postgres` set it.
+The tests find their database at CURFEW_TEST_POSTGRES_URL; `test` and `postgres` set it. The load generator
+finds its own at CURFEW_BENCH_POSTGRES_URL, and the id of that server's process at CURFEW_BENCH_POSTGRES_PID.
 ";
 
 /// What to do.

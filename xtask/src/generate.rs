@@ -17,7 +17,11 @@ struct Generated {
     write: fn(&Path) -> Result<String, String>,
 }
 
-const GENERATED: &[Generated] = &[Generated { file: "ARCHITECTURE.md", name: "crates", write: crate_table }];
+const GENERATED: &[Generated] = &[
+    Generated { file: "ARCHITECTURE.md", name: "crates", write: crate_table },
+    Generated { file: "docs/events.md", name: "causes", write: cause_table },
+    Generated { file: "docs/events.md", name: "log codes", write: log_table },
+];
 
 /// The task `generate`.
 pub(crate) fn run() -> ExitCode {
@@ -98,6 +102,44 @@ fn crate_table(root: &Path) -> Result<String, String> {
     Ok(table)
 }
 
+/// The catalogue of causes, as a table.
+fn cause_table(root: &Path) -> Result<String, String> {
+    catalogue_table(root, "crates/model/src/ending.rs", "causes!", "cause | how it comes about")
+}
+
+/// The catalogue of log codes, as a table.
+fn log_table(root: &Path) -> Result<String, String> {
+    catalogue_table(root, "crates/model/src/log.rs", "log_codes!", "code | what happened")
+}
+
+fn catalogue_table(root: &Path, file: &str, invocation: &str, header: &str) -> Result<String, String> {
+    let entries = catalogue(&workspace::read(&root.join(file))?, invocation);
+    if entries.is_empty() {
+        return Err(format!("{file}: `{invocation}` names nothing"));
+    }
+    let mut table = format!("| {header} |\n| --- | --- |\n");
+    for (wire, comment) in entries {
+        table += &format!("| `{wire}` | {comment} |\n");
+    }
+    Ok(table)
+}
+
+/// The entries of a catalogue macro, each a comment and a line `Name = "wire",`: the name on the wire and the comment.
+fn catalogue(text: &str, invocation: &str) -> Vec<(String, String)> {
+    let mut entries = Vec::new();
+    let mut comment = Vec::new();
+    let body = text.lines().skip_while(|line| !line.starts_with(invocation)).skip(1);
+    for line in body.take_while(|line| !line.starts_with('}')).map(str::trim) {
+        if let Some(words) = line.strip_prefix("///") {
+            comment.push(words.trim().replace('|', "\\|"));
+        } else if let Some((_, wire)) = line.trim_end_matches(',').split_once(" = ") {
+            entries.push((wire.trim_matches('"').to_owned(), comment.join(" ")));
+            comment.clear();
+        }
+    }
+    entries
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +151,27 @@ mod tests {
         assert_eq!(new, "before\n<!-- generated: x -->\nnew\n<!-- end: x -->\nafter\n");
         assert_eq!(replace_part(&new, "x", "new").as_deref(), Some(&*new), "writing twice changes nothing");
         assert_eq!(replace_part("no marks here", "x", "new"), None);
+    }
+
+    #[test]
+    fn a_catalogue_is_read_from_its_macro() {
+        let text = r#"
+macro_rules! causes { () => {}; }
+
+causes! {
+    /// Blocked by
+    /// an administrator.
+    UserBlocked = "user_blocked",
+    /// A | B.
+    RpLogout = "rp_logout",
+}
+
+other! { Not = "this", }
+"#;
+        let entries = catalogue(text, "causes!");
+        let entries: Vec<_> =
+            entries.iter().map(|(wire, comment)| (wire.as_str(), comment.as_str())).collect();
+        assert_eq!(entries, [("user_blocked", "Blocked by an administrator."), ("rp_logout", "A \\| B.")]);
+        assert!(catalogue(text, "absent!").is_empty());
     }
 }

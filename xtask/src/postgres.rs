@@ -79,6 +79,11 @@ impl Postgres {
         &self.url
     }
 
+    /// The id of the server's first process; the others are its children.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     fn start_in(programs: &Path, folder: &Path, durability: Durability) -> Result<Self, String> {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(at(folder))?;
         let password = random_word()?;
@@ -146,7 +151,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let pid = self.server.id().to_string();
+        let pid = self.pid().to_string();
         // "Fast shutdown": connections are cut, the server ends in order.
         drop(program::output_of(Command::new("kill").args(["-INT", &pid])));
         for _ in 0..STOP_PATIENCE.as_millis() / POLL.as_millis() {
@@ -277,7 +282,7 @@ mod tests {
     #[test]
     fn a_server_answers_and_leaves_nothing_behind() {
         let server = Postgres::start(Durability::Process).unwrap();
-        let (folder, pid) = (server.folder.clone(), server.server.id());
+        let (folder, pid) = (server.folder.clone(), server.pid());
         let psql = |url: &str, sql: &str| {
             program::output_of(Command::new("psql").args([url, "--tuples-only", "--no-align", "-c", sql]))
         };

@@ -195,7 +195,10 @@ const ORDER: &[&str] =
 /// Who may name these dependencies in code that is shipped: the promise that the others keep by lacking them.
 const RESERVED: &[(&[&str], &[&str])] = &[
     // SQL has one home.
-    (&["rusqlite", "tokio-postgres", "deadpool-postgres", "postgres", "sqlx"], &["curfew-store"]),
+    (
+        &["rusqlite", "tokio-postgres", "deadpool-postgres", "postgres", "sqlx"],
+        &["curfew-store", "curfew-testkit"],
+    ),
     // Rules do not know how they are asked.
     (
         &["axum", "http", "http-body", "http-body-util", "hyper", "hyper-util", "tower-http", "askama"],
