@@ -121,6 +121,10 @@ impl Postgres {
         ] {
             command.arg("-c").arg(setting);
         }
+        if durability == Durability::Process {
+            // Tests race on purpose and drop whole schemas: deadlocks are found soon, locks do not run out.
+            command.args(["-c", "deadlock_timeout=50ms", "-c", "max_locks_per_transaction=256"]);
+        }
         let server = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(at(&log_path))?)
