@@ -8,6 +8,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeCertificates } from './lib/certificates.mjs';
+import { findCurfew } from './lib/curfew.mjs';
 
 const here = import.meta.dirname;
 
@@ -38,6 +39,9 @@ const files = asked.length > 0
   ? asked
   : readdirSync(join(here, 'tests')).filter((name) => name.endsWith('.test.mjs')).map((name) => join(here, 'tests', name));
 
+// Found once, so that all suites test the same build.
+const curfew = findCurfew();
+const python = process.env.CURFEW_E2E_PYTHON ?? preparePython();
 const scratch = mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
 const certificates = makeCertificates(scratch);
 const child = spawn(
@@ -47,8 +51,9 @@ const child = spawn(
     stdio: 'inherit',
     env: {
       ...process.env,
+      CURFEW_BIN: curfew,
       CURFEW_E2E_SCRATCH: scratch,
-      CURFEW_E2E_PYTHON: process.env.CURFEW_E2E_PYTHON ?? preparePython(),
+      CURFEW_E2E_PYTHON: python,
       NODE_EXTRA_CA_CERTS: certificates.authority,
       // The same for Python's two HTTP clients.
       SSL_CERT_FILE: certificates.authority,

@@ -34,29 +34,37 @@ export async function newPerson(browser, t, options = {}) {
 /** Waits until the application's status line reads `text`. */
 export async function waitForStatus(page, text) {
   const status = page.getByRole('status');
-  await status.filter({ hasText: /./ }).waitFor();
-  assert.equal(await status.textContent(), text);
-}
-
-const identifierField = (page) => page.locator('input[name=username]');
-const passwordField = (page) => page.locator('input[name=password]');
-const submit = (page) => page.locator('button[type=submit]').first();
-
-/** Waits for the login page, and shows that its fields carry their labels. */
-export async function waitForLoginPage(page) {
-  await identifierField(page).waitFor();
-  assert.equal(await page.getByLabel('Email address').getAttribute('name'), 'username');
-}
-
-/** Fills in the login page and sends it; identifier and password may share a page or not. */
-export async function giveCredentials(page, { email, password }) {
-  await waitForLoginPage(page);
-  await identifierField(page).fill(email);
-  if (!(await passwordField(page).isVisible())) {
-    await submit(page).click();
-    await passwordField(page).waitFor();
+  try {
+    await status.filter({ hasText: text }).waitFor();
+  } catch {
+    // The difference says more than a time-out.
+    assert.equal((await status.allTextContents()).join() || `no status at ${page.url()}`, text);
   }
-  await page.getByLabel('Password', { exact: true }).fill(password);
+}
+
+/** Does `action` and waits for the next page to arrive in the tab, whatever its address. */
+export async function nextPage(page, action) {
+  const arrived = page.waitForEvent('framenavigated', (frame) => frame === page.mainFrame());
+  await action();
+  await arrived;
+}
+
+const email = (page) => page.getByLabel('Email address');
+const password = (page) => page.getByLabel('Password', { exact: true });
+const submit = (page) => page.locator('button[type=submit]');
+
+/** Waits for the login page, with its two fields under their labels. */
+export async function waitForLoginPage(page) {
+  await email(page).waitFor();
+  assert.equal(await email(page).getAttribute('name'), 'username');
+  assert.equal(await password(page).getAttribute('name'), 'password');
+}
+
+/** Fills in the login page and sends it. */
+export async function giveCredentials(page, user) {
+  await waitForLoginPage(page);
+  await email(page).fill(user.email);
+  await password(page).fill(user.password);
   await submit(page).click();
 }
 
@@ -70,18 +78,24 @@ export async function tabTo(page, locator) {
 }
 
 /** The same as `giveCredentials` without a mouse. */
-export async function giveCredentialsByKeyboard(page, { email, password }) {
+export async function giveCredentialsByKeyboard(page, user) {
   await waitForLoginPage(page);
-  await tabTo(page, identifierField(page));
-  await page.keyboard.type(email);
-  if (!(await passwordField(page).isVisible())) {
-    await page.keyboard.press('Enter');
-    await passwordField(page).waitFor();
-  }
-  await tabTo(page, passwordField(page));
-  await page.keyboard.type(password);
+  await tabTo(page, email(page));
+  await page.keyboard.type(user.email);
+  await tabTo(page, password(page));
+  await page.keyboard.type(user.password);
   await page.keyboard.press('Enter');
 }
+
+/** Fills in the sign-up page and sends it. */
+export async function signUp(page, user) {
+  await page.locator('input[name=email]').fill(user.email);
+  await page.locator('input[name=password]').fill(user.password);
+  await submit(page).click();
+}
+
+/** Presses Accept or Decline where Curfew asks. */
+export const answer = (page, action) => page.locator(`button[name=action][value=${action}]`).click();
 
 /** What Curfew's own error page says, after making sure that this is where the page is. */
 export async function errorPage(page, { issuer }) {

@@ -19,8 +19,8 @@ const bootstrap = {
   clientSecret: 'e2e-bootstrap-secret-which-is-known-to-the-tests-and-to-nobody-else',
 };
 
-/** CURFEW_BIN, or whichever of the release and the debug build is newer. */
-function binary() {
+/** The server under test: CURFEW_BIN, or whichever of the release and the debug build is newer. */
+export function findCurfew() {
   if (process.env.CURFEW_BIN) return process.env.CURFEW_BIN;
   const target = process.env.CARGO_TARGET_DIR ?? join(import.meta.dirname, '../../target');
   const built = ['release', 'debug']
@@ -55,7 +55,7 @@ export async function startCurfew(engine) {
   const data = mkdtempSync(join(process.env.CURFEW_E2E_SCRATCH, 'data-'));
   const database = makeDatabase(engine);
   const { PATH, HOME, RUST_LOG, RUST_BACKTRACE } = process.env;
-  const server = spawn(binary(), [], {
+  const server = spawn(findCurfew(), [], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: Object.fromEntries(Object.entries({
       PATH, HOME, RUST_LOG, RUST_BACKTRACE,

@@ -23,7 +23,7 @@ onEachEngine('auth0 AuthenticationClient', (engine) => {
   });
   after(() => curfew?.stop());
 
-  const password = ({ email, password: secret }, more) => authentication.oauth.passwordGrant({ username: email, password: secret, realm: CONNECTION, audience: api.identifier, scope: 'openid profile email offline_access read:things', ...more });
+  const password = ({ email, password: secret }, realm = { realm: CONNECTION }) => authentication.oauth.passwordGrant({ username: email, password: secret, audience: api.identifier, scope: 'openid profile email offline_access read:things', ...realm });
 
   test('password grant: the user, the realm, and tokens for the API', async () => {
     const user = await createUser(curfew);
@@ -47,7 +47,7 @@ onEachEngine('auth0 AuthenticationClient', (engine) => {
   test('password grant without a realm uses the default directory', async () => {
     const user = await createUser(curfew);
     await curfew.management.tenants.settings.update({ default_directory: CONNECTION });
-    const { data } = await password(user, { realm: undefined });
+    const { data } = await password(user, {});
     assert.equal(claims(data.access_token).sub, user.user_id);
   });
 
