@@ -136,3 +136,102 @@ impl Certificate {
         digest(&SHA1_FOR_LEGACY_USE_ONLY, &self.der)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
+    };
+
+    use super::*;
+    use crate::der::Reader;
+    use crate::key::PublicKey;
+
+    fn key(alg: SigningAlg) -> SigningKey {
+        let generated = SigningKey::generate(alg).unwrap();
+        SigningKey::from_pkcs8("k1", alg, generated.pkcs8.expose()).unwrap()
+    }
+
+    fn certificate(key: &SigningKey) -> Certificate {
+        let from = Timestamp::parse_iso("2026-01-01T10:00:00Z").unwrap();
+        let until = Timestamp::parse_iso("2039-09-10T10:00:00Z").unwrap();
+        Certificate::self_signed(key, "tenant.curfew.example", from, until).unwrap()
+    }
+
+    fn contains(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
+    #[test]
+    fn a_certificate_carries_its_key_and_is_signed_by_it() {
+        for alg in SigningAlg::ALL {
+            let key = key(*alg);
+            let certificate = certificate(&key);
+            let carried =
+                PublicKey::from_pem_or_der(certificate.pem().as_bytes(), alg.jws(), Some("k1")).unwrap();
+            assert_eq!(&carried, key.public());
+
+            let mut parts = Reader::new(der::only(certificate.der(), der::SEQUENCE).unwrap());
+            let signed = parts.element(der::SEQUENCE).unwrap();
+            parts.value(der::SEQUENCE).unwrap();
+            let signature = parts.bits().unwrap();
+            let algorithm: &dyn VerificationAlgorithm = match alg {
+                SigningAlg::RS256 | SigningAlg::PS256 => &RSA_PKCS1_2048_8192_SHA256,
+                SigningAlg::ES256 => &ECDSA_P256_SHA256_ASN1,
+                SigningAlg::EdDSA => &ED25519,
+            };
+            algorithm.verify_sig(&key.public().key_bits(), signed, signature).unwrap();
+
+            for part in [&b"tenant.curfew.example"[..], b"260101100000Z", b"390910100000Z"] {
+                assert!(contains(certificate.der(), part), "{alg:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_jwk_carries_its_certificate() {
+        let key = key(SigningAlg::RS256);
+        let certificate = certificate(&key);
+        let jwk = key.public().jwk_with_certificate(&certificate);
+        let x5c = jwk.x5c.as_deref().unwrap();
+        assert_eq!(STANDARD.decode(&x5c[0]).unwrap(), certificate.der());
+        let sha1 = URL_SAFE_NO_PAD.decode(jwk.x5t.as_deref().unwrap()).unwrap();
+        assert_eq!(sha1.len(), 20);
+        // In the order of Auth0's answer.
+        let json = serde_json::to_string(&jwk).unwrap();
+        let order = ["kty", "use", "n", "e", "kid", "x5t", "x5c", "alg"];
+        let places: Vec<_> = order.iter().map(|name| json.find(&format!("\"{name}\":")).unwrap()).collect();
+        assert!(places.is_sorted(), "{json}");
+
+        assert_eq!(certificate.thumbprint(), certificate.fingerprint().replace(':', ""));
+        assert_eq!(certificate.fingerprint().len(), 59);
+        assert!(certificate.fingerprint().starts_with(&format!("{:02X}:{:02X}:", sha1[0], sha1[1])));
+        assert_eq!(Certificate::from_der(certificate.der().to_vec()), certificate);
+    }
+
+    #[test]
+    fn pkcs7_holds_the_certificate() {
+        let certificate = certificate(&key(SigningAlg::ES256));
+        let text = certificate.pkcs7();
+        let (label, der) = pem::decode(&text).unwrap();
+        assert_eq!(label, "PKCS7");
+        let mut content_info = Reader::new(der::only(&der, der::SEQUENCE).unwrap());
+        assert_eq!(content_info.value(der::OBJECT_IDENTIFIER), Some(OID_SIGNED_DATA));
+        let content = content_info.value(der::CONTEXT_0).unwrap();
+        let mut signed_data = Reader::new(der::only(content, der::SEQUENCE).unwrap());
+        assert_eq!(signed_data.positive(), Some(&[1][..]));
+        assert_eq!(signed_data.value(der::SET), Some(&[][..]));
+        assert!(signed_data.value(der::SEQUENCE).is_some());
+        assert_eq!(signed_data.value(der::CONTEXT_0), Some(certificate.der()));
+        assert_eq!(signed_data.value(der::SET), Some(&[][..]));
+        assert!(signed_data.is_empty());
+    }
+
+    #[test]
+    fn a_date_that_is_none_is_a_failure() {
+        let key = key(SigningAlg::EdDSA);
+        let beyond = Timestamp::from_micros(i64::MAX);
+        let made = Certificate::self_signed(&key, "host", Timestamp::from_seconds(0), beyond);
+        assert!(matches!(made, Err(Failure::Crypto(_))));
+    }
+}

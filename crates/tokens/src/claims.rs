@@ -654,3 +654,306 @@ pub fn half_hash(alg: JwsAlg, value: &str) -> String {
     let octets = hash.as_ref();
     URL_SAFE_NO_PAD.encode(&octets[..octets.len() / 2])
 }
+
+#[cfg(test)]
+mod tests {
+    use curfew_model::SessionKey;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn sid() -> Sid {
+        Sid { user: UserKey([1; 12]), session: SessionKey([2; 12]) }
+    }
+
+    fn access_token() -> AccessTokenClaims<'static> {
+        AccessTokenClaims {
+            dialect: TokenDialect::AccessToken,
+            iss: "https://curfew.example/",
+            sub: "auth0|0123456789abcdef01234567",
+            aud: Audience::Many(&["https://api.example/", "https://curfew.example/userinfo"]),
+            iat: 1_767_261_600,
+            exp: 1_767_348_000,
+            scope: "openid profile",
+            client_id: "client",
+            gty: None,
+            jti: "the-id",
+            sid: Some(sid()),
+            cfw: Cfw {
+                user: Some(UserKey([1; 12])),
+                user_counter: Some(1_767_000_000_000_000),
+                client_counter: Some(7),
+                grant: Some(GrantKey([3; 12])),
+            },
+            permissions: &[],
+            cnf: None,
+            org: None,
+            custom: None,
+        }
+    }
+
+    fn custom(value: Value) -> CustomClaims {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn an_access_token_as_auth0_writes_it() {
+        assert_eq!(
+            serde_json::to_value(access_token()).unwrap(),
+            json!({
+                "iss": "https://curfew.example/",
+                "sub": "auth0|0123456789abcdef01234567",
+                "aud": ["https://api.example/", "https://curfew.example/userinfo"],
+                "iat": 1_767_261_600,
+                "exp": 1_767_348_000,
+                "scope": "openid profile",
+                "azp": "client",
+                "jti": "the-id",
+                "sid": "AQEBAQEBAQEBAQEBAgICAgICAgICAgIC",
+                "cfw": { "u": "AQEBAQEBAQEBAQEB", "n": 1_767_000_000_000_000_i64, "c": 7, "g": "AwMDAwMDAwMDAwMD" },
+            })
+        );
+    }
+
+    #[test]
+    fn a_machine_token_in_the_rfc_9068_profile() {
+        let permissions = ["read:things".to_owned()];
+        let claims = AccessTokenClaims {
+            dialect: TokenDialect::Rfc9068ProfileAuthz,
+            sub: "client@clients",
+            aud: Audience::One("https://api.example/"),
+            scope: "",
+            gty: Some("client-credentials"),
+            sid: None,
+            cfw: Cfw { client_counter: Some(7), ..Cfw::default() },
+            permissions: &permissions,
+            ..access_token()
+        };
+        assert_eq!(
+            serde_json::to_value(claims).unwrap(),
+            json!({
+                "iss": "https://curfew.example/",
+                "sub": "client@clients",
+                "aud": "https://api.example/",
+                "iat": 1_767_261_600,
+                "exp": 1_767_348_000,
+                "gty": "client-credentials",
+                "client_id": "client",
+                "permissions": ["read:things"],
+                "jti": "the-id",
+                "cfw": { "c": 7 },
+            })
+        );
+    }
+
+    #[test]
+    fn access_tokens_read_back_in_every_dialect() {
+        let permissions = ["a".to_owned(), "b".to_owned()];
+        let cnf = Confirmation { jkt: Some("thumbprint".to_owned()), x5t_s256: None };
+        for dialect in TokenDialect::ALL {
+            assert_eq!(TokenDialect::parse(dialect.as_str()), Some(*dialect));
+            let claims = AccessTokenClaims {
+                dialect: *dialect,
+                permissions: &permissions,
+                cnf: Some(&cnf),
+                org: Some(Organization { id: "org_1", name: Some("one") }),
+                ..access_token()
+            };
+            let read = AccessToken::from_payload(&serde_json::to_vec(&claims).unwrap()).unwrap();
+            assert_eq!(
+                read,
+                AccessToken {
+                    iss: claims.iss.to_owned(),
+                    sub: claims.sub.to_owned(),
+                    aud: vec![
+                        "https://api.example/".to_owned(),
+                        "https://curfew.example/userinfo".to_owned()
+                    ],
+                    client_id: "client".to_owned(),
+                    scope: "openid profile".to_owned(),
+                    gty: None,
+                    jti: "the-id".to_owned(),
+                    sid: Some(sid()),
+                    cfw: claims.cfw,
+                    permissions: dialect.has_permissions().then(|| permissions.to_vec()),
+                    iat: claims.iat,
+                    exp: claims.exp,
+                    cnf: Some(cnf.clone()),
+                    org_id: Some("org_1".to_owned()),
+                }
+            );
+            assert!(read.is_for("https://api.example/") && !read.is_for("https://api.example"));
+            assert!(read.has_scope("openid") && !read.has_scope("open") && !read.has_scope("openid profile"));
+        }
+    }
+
+    /// The corpus has the same for each claim; this names the error.
+    #[test]
+    fn claims_that_decide_are_there_once() {
+        let text = serde_json::to_string(&access_token()).unwrap();
+        let with = |more: &str| format!("{},{more}}}", &text[..text.len() - 1]);
+        assert!(AccessToken::from_payload(with(r#""other":1,"other":2"#).as_bytes()).is_ok());
+        for more in [
+            r#""sub":"someone|else""#,
+            r#""exp":9999999999"#,
+            r#""aud":"x""#,
+            r#""scope":"x""#,
+            r#""azp":"x""#,
+            r#""client_id":"x""#,
+            r#""cfw":{}"#,
+            r#""su\u0062":"someone|else""#,
+        ] {
+            let read = AccessToken::from_payload(with(more).as_bytes());
+            assert_eq!(read, Err(ClaimsError::Malformed), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_token_is_not_taken_for_another() {
+        let access_token = serde_json::to_vec(&access_token()).unwrap();
+        assert_eq!(IdTokenHint::from_payload(&access_token), Err(ClaimsError::Kind));
+        let id_token =
+            IdTokenClaims { iss: "i", sub: "s", aud: "c", sid: Some(sid()), ..IdTokenClaims::default() };
+        let id_token = serde_json::to_string(&id_token).unwrap();
+        assert_eq!(IdTokenHint::from_payload(id_token.as_bytes()).unwrap().sid, Some(sid()));
+        let with_azp = id_token.replace("\"iss\"", "\"azp\":\"c\",\"iss\"");
+        assert_eq!(AccessToken::from_payload(with_azp.as_bytes()), Err(ClaimsError::Kind));
+    }
+
+    #[test]
+    fn custom_claims_cannot_stand_in_for_the_servers_own() {
+        let attack = custom(json!({
+            "sub": "someone|else", "cfw": {}, "exp": 1, "azp": "x", "client_id": "x", "scope": "all",
+            "permissions": ["all"], "sid": "x", "jti": "x", "aud": "x", "iss": "x", "cnf": {}, "gty": "x",
+            "org_id": "x", "org_name": "x", "iat": 1, "https://example.com/roles": ["admin"], "email": "a@b.c",
+        }));
+        let text =
+            serde_json::to_string(&AccessTokenClaims { custom: Some(&attack), ..access_token() }).unwrap();
+        let mut expected = serde_json::to_value(access_token()).unwrap();
+        expected["https://example.com/roles"] = json!(["admin"]);
+        expected["email"] = json!("a@b.c");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+        assert!(AccessToken::from_payload(text.as_bytes()).is_ok(), "nothing is there twice");
+    }
+
+    #[test]
+    fn every_claim_the_server_writes_but_profile_claims_is_reserved() {
+        let cnf = Confirmation::default();
+        let org = Some(Organization { id: "o", name: Some("n") });
+        let mut names = Vec::new();
+        for dialect in TokenDialect::ALL {
+            let claims = AccessTokenClaims {
+                dialect: *dialect,
+                gty: Some("g"),
+                cnf: Some(&cnf),
+                org,
+                ..access_token()
+            };
+            names.extend(serde_json::to_value(claims).unwrap().as_object().unwrap().keys().cloned());
+        }
+        let claims = IdTokenClaims {
+            sid: Some(sid()),
+            nonce: Some("n"),
+            auth_time: Some(1),
+            acr: Some("a"),
+            amr: &["mfa"],
+            at_hash: Some("a"),
+            c_hash: Some("c"),
+            s_hash: Some("s"),
+            org,
+            session_expiry: Some(2),
+            ..IdTokenClaims::default()
+        };
+        names.extend(serde_json::to_value(claims).unwrap().as_object().unwrap().keys().cloned());
+        for name in names {
+            assert!(is_reserved(&name), "{name}");
+        }
+        assert!(RESERVED.is_sorted());
+        assert!(!is_reserved("email") && !is_reserved("https://example.com/roles"));
+    }
+
+    fn profile() -> ProfileClaims<'static> {
+        ProfileClaims {
+            name: Some("A B"),
+            nickname: Some("a"),
+            picture: Some("https://example.com/a.png"),
+            updated_at: Some(Timestamp::from_seconds(1_767_261_600)),
+            email: Some("a@example.com"),
+            email_verified: Some(false),
+            ..ProfileClaims::default()
+        }
+    }
+
+    #[test]
+    fn an_id_token_as_auth0_writes_it() {
+        let custom = custom(json!({ "nickname": "from an Action", "sub": "x", "https://example.com/a": 1 }));
+        let claims = IdTokenClaims {
+            iss: "https://curfew.example/",
+            sub: "auth0|a",
+            aud: "client",
+            iat: 1_767_261_600,
+            exp: 1_767_297_600,
+            sid: Some(sid()),
+            nonce: Some("n-0S6_WzA2Mj"),
+            auth_time: Some(1_767_261_500),
+            profile: profile(),
+            custom: Some(&custom),
+            ..IdTokenClaims::default()
+        };
+        let text = serde_json::to_string(&claims).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            json!({
+                "iss": "https://curfew.example/",
+                "sub": "auth0|a",
+                "aud": "client",
+                "iat": 1_767_261_600,
+                "exp": 1_767_297_600,
+                "sid": "AQEBAQEBAQEBAQEBAgICAgICAgICAgIC",
+                "nonce": "n-0S6_WzA2Mj",
+                "auth_time": 1_767_261_500,
+                "name": "A B",
+                "nickname": "from an Action",
+                "picture": "https://example.com/a.png",
+                "updated_at": "2026-01-01T10:00:00.000Z",
+                "email": "a@example.com",
+                "email_verified": false,
+                "https://example.com/a": 1,
+            })
+        );
+        assert_eq!(text.matches("nickname").count(), 1);
+        assert_eq!(text.matches("\"sub\"").count(), 1);
+    }
+
+    #[test]
+    fn userinfo_has_sub_and_what_the_scopes_cover() {
+        let claims = UserinfoClaims {
+            sub: "auth0|a",
+            profile: ProfileClaims {
+                phone_number: Some("+15550100"),
+                phone_number_verified: Some(true),
+                ..ProfileClaims::default()
+            },
+            custom: None,
+        };
+        assert_eq!(
+            serde_json::to_string(&claims).unwrap(),
+            r#"{"sub":"auth0|a","phone_number":"+15550100","phone_number_verified":true}"#
+        );
+    }
+
+    /// OIDC Core A.3 and A.4.
+    #[test]
+    fn oidc_core_half_hashes() {
+        assert_eq!(
+            half_hash(JwsAlg::RS256, "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
+            "77QmUPtjPfzWtF2AnpK9RQ"
+        );
+        assert_eq!(
+            half_hash(JwsAlg::RS256, "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk"),
+            "LDktKdoQak3Pk0cnXxCltA"
+        );
+        assert_eq!(half_hash(JwsAlg::RS384, "").len(), 32);
+        assert_eq!(half_hash(JwsAlg::EdDSA, "").len(), 43);
+    }
+}

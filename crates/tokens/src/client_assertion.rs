@@ -200,3 +200,140 @@ pub fn verify(
         kid: key.kid().map(str::to_owned),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::alg::SigningAlg;
+    use crate::jws::sign_compact;
+    use crate::key::SigningKey;
+
+    const NOW: i64 = 1_767_261_600;
+
+    fn expected() -> Expected<'static> {
+        Expected {
+            client_id: "client",
+            audiences: &["https://curfew.example/", "https://curfew.example/oauth/token"],
+            now: Timestamp::from_seconds(NOW),
+            lifetime_seconds_max: 300,
+        }
+    }
+
+    fn claims() -> Value {
+        json!({
+            "iss": "client", "sub": "client", "aud": "https://curfew.example/",
+            "iat": NOW, "exp": NOW + 60, "jti": "j1",
+        })
+    }
+
+    fn key(kid: &str, alg: SigningAlg) -> SigningKey {
+        let generated = SigningKey::generate(alg).unwrap();
+        SigningKey::from_pkcs8(kid, alg, generated.pkcs8.expose()).unwrap()
+    }
+
+    #[test]
+    fn each_claim_has_its_refusal() {
+        let key = key("k1", SigningAlg::PS256);
+        let keys = [key.public().clone()];
+        let verify = |claims: &Value| {
+            let assertion = sign_compact(&key, "JWT", claims).unwrap();
+            verify(&assertion, &keys, &expected()).map(|verified| verified.jti)
+        };
+        assert_eq!(verify(&claims()), Ok("j1".to_owned()));
+        for (name, value, error) in [
+            ("iss", json!("other"), AssertionError::Client),
+            ("sub", json!("other"), AssertionError::Client),
+            ("sub", Value::Null, AssertionError::Malformed),
+            ("aud", json!("https://other.example/"), AssertionError::Audience),
+            ("aud", json!([]), AssertionError::Audience),
+            ("aud", json!(7), AssertionError::Malformed),
+            ("exp", json!(NOW - LEEWAY_SECONDS), AssertionError::Expired),
+            ("exp", json!(NOW + 300 + LEEWAY_SECONDS + 1), AssertionError::Lifetime),
+            ("exp", json!(i64::MAX), AssertionError::Lifetime),
+            ("exp", json!(i64::MIN), AssertionError::Expired),
+            ("exp", json!("soon"), AssertionError::Malformed),
+            ("iat", json!(NOW + LEEWAY_SECONDS + 1), AssertionError::NotYetValid),
+            ("nbf", json!(NOW + LEEWAY_SECONDS + 1), AssertionError::NotYetValid),
+            ("jti", Value::Null, AssertionError::Jti),
+            ("jti", json!(""), AssertionError::Jti),
+            ("jti", json!("x".repeat(JTI_BYTES_MAX + 1)), AssertionError::Jti),
+        ] {
+            let mut changed = claims();
+            changed[name] = value.clone();
+            assert_eq!(verify(&changed), Err(error), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("aud", json!(["https://other.example/", "https://curfew.example/oauth/token"])),
+            ("exp", json!(NOW - LEEWAY_SECONDS + 1)),
+            ("exp", json!(NOW + 300 + LEEWAY_SECONDS)),
+            ("exp", json!(1_767_261_660.5)),
+            ("iat", json!(NOW + LEEWAY_SECONDS)),
+            ("nbf", json!(NOW - 1)),
+            ("jti", json!("x".repeat(JTI_BYTES_MAX))),
+        ] {
+            let mut changed = claims();
+            changed[name] = value.clone();
+            assert!(verify(&changed).is_ok(), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_consumed_jti_outlives_the_assertion() {
+        let key = key("k1", SigningAlg::RS256);
+        let keys = [key.public().clone()];
+        let assertion = sign_compact(&key, "JWT", &claims()).unwrap();
+        let verified = verify(&assertion, &keys, &expected()).unwrap();
+        let just_before =
+            Expected { now: Timestamp::from_micros(verified.expires_at.micros() - 1), ..expected() };
+        assert!(verify(&assertion, &keys, &just_before).is_ok());
+        let then = Expected { now: verified.expires_at, ..expected() };
+        assert_eq!(verify(&assertion, &keys, &then), Err(AssertionError::Expired));
+    }
+
+    #[test]
+    fn kid_and_algorithm_choose_the_key() {
+        let (first, second) = (key("k1", SigningAlg::RS256), key("k2", SigningAlg::RS256));
+        let assertion = sign_compact(&second, "JWT", &claims()).unwrap();
+        let verify = |keys: &[PublicKey]| verify(&assertion, keys, &expected()).map(|verified| verified.kid);
+        let (first, second) = (first.public(), second.public());
+        assert_eq!(verify(&[first.clone(), second.clone()]), Ok(Some("k2".to_owned())));
+        assert_eq!(verify(std::slice::from_ref(first)), Err(AssertionError::UnknownKey));
+        assert_eq!(verify(&[]), Err(AssertionError::UnknownKey));
+        // The other key under this kid.
+        let mut jwk = first.jwk();
+        jwk.kid = Some("k2".to_owned());
+        assert_eq!(verify(&[PublicKey::from_jwk(&jwk).unwrap()]), Err(AssertionError::Signature));
+        // The right key, registered without a kid, or for another algorithm.
+        let mut jwk = second.jwk();
+        jwk.kid = None;
+        assert_eq!(verify(&[first.clone(), PublicKey::from_jwk(&jwk).unwrap()]), Ok(None));
+        jwk.alg = Some("PS256".to_owned());
+        assert_eq!(verify(&[PublicKey::from_jwk(&jwk).unwrap()]), Err(AssertionError::UnknownKey));
+    }
+
+    #[test]
+    fn algorithms_that_discovery_does_not_announce_are_refused() {
+        for alg in [SigningAlg::ES256, SigningAlg::EdDSA] {
+            let key = key("k1", alg);
+            let assertion = sign_compact(&key, "JWT", &claims()).unwrap();
+            let refused = verify(&assertion, &[key.public().clone()], &expected());
+            assert_eq!(refused, Err(AssertionError::Algorithm));
+        }
+        let assertion = crate::jws::sign_hs256(b"secret", "JWT", &claims()).unwrap();
+        assert_eq!(verify(&assertion, &[], &expected()), Err(AssertionError::Algorithm));
+    }
+
+    #[test]
+    fn the_claimed_client_is_only_read() {
+        let key = key("k1", SigningAlg::RS256);
+        let assertion = sign_compact(&key, "JWT", &claims()).unwrap();
+        assert_eq!(claimed_client_id(&assertion), Ok("client".to_owned()));
+        let mut changed = claims();
+        changed["sub"] = json!("other");
+        let assertion = sign_compact(&key, "JWT", &changed).unwrap();
+        assert_eq!(claimed_client_id(&assertion), Err(AssertionError::Client));
+        assert_eq!(claimed_client_id("a.b.c"), Err(AssertionError::Malformed));
+    }
+}

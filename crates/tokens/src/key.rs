@@ -516,3 +516,143 @@ pub struct Jwk {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alg: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use curfew_model::SystemEntropy;
+
+    use super::*;
+
+    fn jwk(json: &str) -> Jwk {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// RFC 7638 §3.1.
+    #[test]
+    fn rfc_7638_thumbprint() {
+        let key = PublicKey::from_jwk(&jwk(
+            r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#,
+        ))
+        .unwrap();
+        assert_eq!(key.thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!((key.kid(), key.alg()), (Some("2011-04-29"), JwsAlg::RS256));
+    }
+
+    /// RFC 8037 A.1 to A.4: the key, its thumbprint and its signature.
+    #[test]
+    fn rfc_8037_ed25519() {
+        let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+        // RFC 8410 §7: PrivateKeyInfo around the seed.
+        let mut pkcs8 = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3];
+        pkcs8.extend_from_slice(OID_ED25519);
+        pkcs8.extend_from_slice(&[4, 0x22, 4, 0x20]);
+        pkcs8.extend_from_slice(&seed);
+        let key = SigningKey::from_pkcs8("k", SigningAlg::EdDSA, &pkcs8).unwrap();
+        assert_eq!(key.public().jwk().x.as_deref(), Some("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"));
+        assert_eq!(key.public().thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let signature = key.sign(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc").unwrap();
+        assert_eq!(
+            URL_SAFE_NO_PAD.encode(signature),
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
+    }
+
+    /// RFC 7515 A.2.1: RS256 gives the same signature every time.
+    #[test]
+    fn rfc_7515_a2_rs256() {
+        let [n, e, d, p, q, dp, dq, qi] = [
+            "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
+            "AQAB",
+            "Eq5xpGnNCivDflJsRQBXHx1hdR1k6Ulwe2JZD50LpXyWPEAeP88vLNO97IjlA7_GQ5sLKMgvfTeXZx9SE-7YwVol2NXOoAJe46sui395IW_GO-pWJ1O0BkTGoVEn2bKVRUCgu-GjBVaYLU6f3l9kJfFNS3E0QbVdxzubSu3Mkqzjkn439X0M_V51gfpRLI9JYanrC4D4qAdGcopV_0ZHHzQlBjudU2QvXt4ehNYTCBr6XCLQUShb1juUO1ZdiYoFaFQT5Tw8bGUl_x_jTj3ccPDVZFD9pIuhLhBOneufuBiB4cS98l2SR_RQyGWSeWjnczT0QU91p1DhOVRuOopznQ",
+            "4BzEEOtIpmVdVEZNCqS7baC4crd0pqnRH_5IB3jw3bcxGn6QLvnEtfdUdiYrqBdss1l58BQ3KhooKeQTa9AB0Hw_Py5PJdTJNPY8cQn7ouZ2KKDcmnPGBY5t7yLc1QlQ5xHdwW1VhvKn-nXqhJTBgIPgtldC-KDV5z-y2XDwGUc",
+            "uQPEfgmVtjL0Uyyx88GZFF1fOunH3-7cepKmtH4pxhtCoHqpWmT8YAmZxaewHgHAjLYsp1ZSe7zFYHj7C6ul7TjeLQeZD_YwD66t62wDmpe_HlB-TnBA-njbglfIsRLtXlnDzQkv5dTltRJ11BKBBypeeF6689rjcJIDEz9RWdc",
+            "BwKfV3Akq5_MFZDFZCnW-wzl-CCo83WoZvnLQwCTeDv8uzluRSnm71I3QCLdhrqE2e9YkxvuxdBfpT_PI7Yz-FOKnu1R6HsJeDCjn12Sk3vmAktV2zb34MCdy7cpdTh_YVr7tss2u6vneTwrA86rZtu5Mbr1C1XsmvkxHQAdYo0",
+            "h_96-mK1R_7glhsum81dZxjTnYynPbZpHziZjeeHcXYsXaaMwkOlODsWa7I9xXDoRwbKgB719rrmI2oKr6N3Do9U0ajaHF-NKJnwgjMd2w9cjz3_-kyNlxAr2v4IKhGNpmM5iIgOS1VZnOZ68m6_pbLBSp3nssTdlqvd0tIiTHU",
+            "IYd7DHOhrWvxkwPQsRM2tOgrjbcrfvtQJipd-DlcxyVuuM9sQLdgjVk2oy26F0EmpScGLq2MowX7fhd_QJQ3ydy5cY7YIBi87w93IKLEdfnbJtoOPLUW0ITrJReOgo1cq9SbsxYawBgfp_gh6A5603k2-ZQwVK0JKSHuLFkuQ3U",
+        ]
+        .map(|text| der::write_positive(&URL_SAFE_NO_PAD.decode(text).unwrap()));
+        let zero = der::write_positive(&[]);
+        let pkcs1 = der::write(der::SEQUENCE, &[&zero, &n, &e, &d, &p, &q, &dp, &dq, &qi]);
+        let oid = der::write(der::OBJECT_IDENTIFIER, &[OID_RSA]);
+        let algorithm = der::write(der::SEQUENCE, &[&oid, &[5, 0]]);
+        let pkcs8 = der::write(der::SEQUENCE, &[&zero, &algorithm, &der::write(4, &[&pkcs1])]);
+        let key = SigningKey::from_pkcs8("k", SigningAlg::RS256, &pkcs8).unwrap();
+        let signature = key
+            .sign(b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ")
+            .unwrap();
+        assert_eq!(
+            URL_SAFE_NO_PAD.encode(signature),
+            "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"
+        );
+    }
+
+    #[test]
+    fn a_key_is_refused_under_another_algorithm() {
+        for generated in [SigningAlg::RS256, SigningAlg::ES256, SigningAlg::EdDSA] {
+            let pkcs8 = SigningKey::generate(generated).unwrap().pkcs8;
+            for alg in SigningAlg::ALL {
+                let both_rsa = generated == SigningAlg::RS256 && *alg == SigningAlg::PS256;
+                let loaded = SigningKey::from_pkcs8("k", *alg, pkcs8.expose());
+                assert_eq!(loaded.is_ok(), generated == *alg || both_rsa, "{generated:?} as {alg:?}");
+            }
+            let cut = &pkcs8.expose()[..pkcs8.expose().len() - 1];
+            assert!(matches!(SigningKey::from_pkcs8("k", generated, cut), Err(Failure::Crypto(_))));
+        }
+    }
+
+    #[test]
+    fn a_jwk_has_exactly_the_public_members() {
+        let members = |alg| {
+            let pkcs8 = SigningKey::generate(alg).unwrap().pkcs8;
+            let key = SigningKey::from_pkcs8("k", alg, pkcs8.expose()).unwrap();
+            let json = serde_json::to_value(key.public().jwk()).unwrap();
+            assert_eq!(
+                (&json["use"], &json["kid"], &json["alg"]),
+                (&"sig".into(), &"k".into(), &alg.as_str().into())
+            );
+            json.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(members(SigningAlg::RS256), "alg e kid kty n use");
+        assert_eq!(members(SigningAlg::PS256), "alg e kid kty n use");
+        assert_eq!(members(SigningAlg::ES256), "alg crv kid kty use x y");
+        assert_eq!(members(SigningAlg::EdDSA), "alg crv kid kty use x");
+    }
+
+    /// Files as OpenSSL writes them: one RSA key in six forms is one key.
+    #[test]
+    fn registered_keys_are_read_in_every_form() {
+        let read = |bytes: &[u8], alg| PublicKey::from_pem_or_der(bytes, alg, Some("k"));
+        let rsa: [&[u8]; 6] = [
+            include_bytes!("../corpus/key/accepted-rsa-spki.pem"),
+            include_bytes!("../corpus/key/accepted-rsa-spki.der"),
+            include_bytes!("../corpus/key/accepted-rsa-pkcs1.pem"),
+            include_bytes!("../corpus/key/accepted-rsa-certificate.pem"),
+            include_bytes!("../corpus/key/accepted-rsa-certificate.der"),
+            include_bytes!("../corpus/key/accepted-rsa-certificate-with-text.pem"),
+        ];
+        for alg in [JwsAlg::RS256, JwsAlg::RS384, JwsAlg::PS256] {
+            let first = read(rsa[0], alg).unwrap();
+            for bytes in rsa {
+                assert_eq!(read(bytes, alg).as_ref(), Ok(&first));
+            }
+        }
+        for alg in [JwsAlg::HS256, JwsAlg::ES256, JwsAlg::EdDSA] {
+            assert_eq!(read(rsa[0], alg), Err(KeyError::Unsupported));
+        }
+        assert!(read(include_bytes!("../corpus/key/accepted-p256-spki.pem"), JwsAlg::ES256).is_ok());
+        assert!(read(include_bytes!("../corpus/key/accepted-ed25519-spki.pem"), JwsAlg::EdDSA).is_ok());
+        let small = include_bytes!("../corpus/key/refused-rsa-1024.pem");
+        assert_eq!(read(small, JwsAlg::RS256), Err(KeyError::Size));
+        let p384 = include_bytes!("../corpus/key/refused-p384.pem");
+        assert_eq!(read(p384, JwsAlg::ES256), Err(KeyError::Unsupported));
+        assert_eq!(read(&vec![b' '; ENCODED_KEY_BYTES_MAX + 1], JwsAlg::RS256), Err(KeyError::Malformed));
+    }
+
+    #[test]
+    fn kids_are_unpredictable_and_url_safe() {
+        let kid = new_kid(&SystemEntropy);
+        assert_eq!(kid.len(), 21);
+        assert!(kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert_ne!(kid, new_kid(&SystemEntropy));
+    }
+}
