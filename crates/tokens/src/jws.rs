@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use curfew_model::Failure;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::alg::JwsAlg;
 use crate::key::{PublicKey, SigningKey, encode_header};
@@ -28,8 +28,12 @@ pub fn sign_compact(key: &SigningKey, typ: &str, claims: &impl Serialize) -> Res
 }
 
 /// Signs `claims` with a shared secret: ID tokens of clients, and access tokens for APIs, whose algorithm is
-/// HS256. There is no `kid`. Failure: `Internal` when the claims do not serialize.
+/// HS256. There is no `kid`. Failure: `Crypto` when the secret is empty, which anybody could sign with;
+/// `Internal` when the claims do not serialize.
 pub fn sign_hs256(secret: &[u8], typ: &str, claims: &impl Serialize) -> Result<String, Failure> {
+    if secret.is_empty() {
+        return Err(Failure::Crypto("an HS256 secret is empty".into()));
+    }
     let mut text = signing_input(&encode_header(JwsAlg::HS256, typ, None), claims)?;
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), text.as_bytes());
     text.push('.');
@@ -84,11 +88,16 @@ struct ReadHeader {
     kid: Option<String>,
     #[serde(default)]
     typ: Option<String>,
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
     /// Unencoded payloads (RFC 7797) must be announced in `crit`; one that is not is refused all the same.
-    #[serde(default)]
-    b64: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    b64: bool,
+}
+
+/// Whether a member is there, whatever its value, `null` too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// A text taken apart; nothing in it is believed before [`ParsedJws::verify`] or [`ParsedJws::verify_hs256`].
@@ -121,7 +130,7 @@ pub fn parse_compact(text: &str) -> Result<ParsedJws<'_>, JwsError> {
     // The engine refuses padding, foreign characters (a fourth part's dot among them) and stray bits at the end.
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| JwsError::Malformed);
     let read: ReadHeader = serde_json::from_slice(&decode(header)?).map_err(|_| JwsError::Malformed)?;
-    if read.crit.is_some() || read.b64.is_some() {
+    if read.crit || read.b64 {
         return Err(JwsError::Critical);
     }
     let alg = JwsAlg::parse(&read.alg).ok_or(JwsError::Algorithm)?;
@@ -139,9 +148,11 @@ impl ParsedJws<'_> {
         self.header.alg == key.alg() && key.verify(self.signing_input.as_bytes(), &self.signature)
     }
 
-    /// Whether the signature was made with this shared secret, under HS256. Compares in constant time.
+    /// Whether the signature was made with this shared secret, under HS256. Compares in constant time. An empty
+    /// secret verifies nothing.
     pub fn verify_hs256(&self, secret: &[u8]) -> bool {
-        self.header.alg == JwsAlg::HS256
+        !secret.is_empty()
+            && self.header.alg == JwsAlg::HS256
             && hmac::verify(
                 &hmac::Key::new(hmac::HMAC_SHA256, secret),
                 self.signing_input.as_bytes(),
@@ -158,7 +169,6 @@ pub fn verify_hs256<'a>(secret: &[u8], text: &'a str) -> Option<ParsedJws<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use curfew_model::Secret;
     use serde_json::json;
 
     use super::*;
@@ -266,6 +276,7 @@ mod tests {
             (r#"{"alg":"HS512"}"#, JwsError::Algorithm),
             (r#"{"alg":"RS256","crit":["exp"],"exp":1}"#, JwsError::Critical),
             (r#"{"alg":"RS256","crit":[]}"#, JwsError::Critical),
+            (r#"{"alg":"RS256","crit":null}"#, JwsError::Critical),
             (r#"{"alg":"RS256","b64":false}"#, JwsError::Critical),
             (r#"{"alg":"RS256","alg":"HS256"}"#, JwsError::Malformed),
             (r#"{"alg":"RS256","kid":"a","kid":"b"}"#, JwsError::Malformed),
@@ -313,6 +324,11 @@ mod tests {
         let text = sign_compact(&ps256, "JWT", &json!({})).unwrap();
         assert!(parse_compact(&text).unwrap().verify(ps256.public()));
         assert!(!parse_compact(&text).unwrap().verify(rs256.public()));
+        // A good signature of the key under a header that names another algorithm.
+        let input = signing_input(&encode_header(JwsAlg::RS256, "JWT", None), &json!({})).unwrap();
+        let signature = URL_SAFE_NO_PAD.encode(ps256.sign(input.as_bytes()).unwrap());
+        let text = format!("{input}.{signature}");
+        assert!(!parse_compact(&text).unwrap().verify(ps256.public()));
         // The public key's text as an HMAC secret (RFC 8725 §2.1).
         let public = rs256.public().jwk().n.unwrap();
         let text = sign_hs256(public.as_bytes(), "JWT", &json!({})).unwrap();
@@ -325,9 +341,18 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_secret_neither_signs_nor_verifies() {
+        assert!(matches!(sign_hs256(b"", "JWT", &json!({})), Err(Failure::Crypto(_))));
+        let input = signing_input(&encode_header(JwsAlg::HS256, "JWT", None), &json!({})).unwrap();
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b""), input.as_bytes());
+        let text = format!("{input}.{}", URL_SAFE_NO_PAD.encode(tag));
+        assert!(parse_compact(&text).is_ok());
+        assert!(verify_hs256(b"", &text).is_none());
+    }
+
+    #[test]
     fn claims_that_do_not_serialize_are_a_failure() {
-        let secret = Secret::new(*b"secret");
         let claims = std::collections::HashMap::from([(vec![1], 2)]);
-        assert!(matches!(sign_hs256(secret.expose(), "JWT", &claims), Err(Failure::Internal(_))));
+        assert!(matches!(sign_hs256(b"secret", "JWT", &claims), Err(Failure::Internal(_))));
     }
 }

@@ -479,6 +479,13 @@ fn certified_key(bytes: &[u8]) -> Option<&[u8]> {
     certificate.is_empty().then_some(spki)
 }
 
+/// What `/.well-known/jwks.json` answers (RFC 7517 §5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jwks {
+    /// The current key first, then the next one, then those whose tokens still live.
+    pub keys: Vec<Jwk>,
+}
+
 /// A public key in JSON (RFC 7517), with the members of RSA, P-256 and Ed25519 keys and in the order Auth0
 /// writes them. Members that are not listed are dropped when one is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

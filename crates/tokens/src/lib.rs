@@ -21,5 +21,5 @@ pub mod seal;
 
 pub use alg::{JwsAlg, SigningAlg};
 pub use jws::{ParsedJws, parse_compact, sign_compact};
-pub use key::{Jwk, PublicKey, SigningKey};
+pub use key::{Jwk, Jwks, PublicKey, SigningKey};
 pub use seal::{KeyEncryptionKey, SealKind, SealingKey, SealingKeys, UnsealError};
