@@ -22,7 +22,7 @@ create table tenant_domains (
     tenant          bigint not null,
     issuer          text   not null,
     created_at      bigint not null
-);
+) /*sqlite without rowid */;
 
 -- `state`: next (published, not used yet), current, previous (verifies), revoked.
 create table signing_keys (
@@ -145,13 +145,14 @@ create table users (
     primary key (tenant, user_key)
 );
 create index users_created on users (tenant, created_at, user_key);
+create index users_connection on users (tenant, connection_id, user_key);
 
 create table user_ids (
     tenant          bigint not null,
     user_id         text   not null,
     user_key        bytea  not null,
     primary key (tenant, user_id)
-);
+) /*sqlite without rowid */;
 
 -- The narrow hot row. `counter` starts at the creation instant and only grows; an ending raises it and the floors
 -- it names. Floors never go down.
@@ -169,7 +170,7 @@ create table user_access (
     last_activity   bigint,
     sessions_bound  bigint not null,
     primary key (tenant, user_key)
-);
+) /*sqlite without rowid */;
 
 -- `kind`: email, username, phone_number. Written before the user, deleted after it: an identifier without user
 -- reads as contention.
@@ -179,8 +180,9 @@ create table identifiers (
     kind            text   not null,
     value           text   not null,
     user_key        bytea  not null,
+    identity_id     text   not null,
     primary key (tenant, connection_id, kind, value)
-);
+) /*sqlite without rowid */;
 
 -- `position` 0 is the primary identity. `password_hash` is a PHC string.
 create table identities (
@@ -208,6 +210,7 @@ create table grants (
     created_at      bigint not null,
     primary key (tenant, user_key, client_id, audience)
 );
+create index grants_client on grants (tenant, client_id, audience);
 create unique index grants_id on grants (tenant, id);
 
 -- What a client may do for a user: `family_floor` ends families and tokens of the pair.
@@ -218,7 +221,7 @@ create table user_clients (
     family_floor    bigint not null,
     families_bound  bigint not null,
     primary key (tenant, user_key, client_id)
-);
+) /*sqlite without rowid */;
 
 -- Sessions and families ---------------------------------------------------------------------------------------
 
@@ -256,7 +259,7 @@ create table session_clients (
     client_id       text   not null,
     joined_at       bigint not null,
     primary key (tenant, user_key, session_key, client_id)
-);
+) /*sqlite without rowid */;
 
 -- A refresh token is (family, generation). `request_id` is the request that won the newest generation.
 create table families (
@@ -304,7 +307,7 @@ create table consumed_codes (
     keep_until      bigint not null,
     replayed_at     bigint,
     primary key (tenant, user_key, grant_key)
-);
+) /*sqlite without rowid */;
 
 -- Other things that happen once: client assertions, tickets, login steps.
 create table consumptions (
@@ -314,7 +317,7 @@ create table consumptions (
     consumed_at     bigint not null,
     keep_until      bigint not null,
     primary key (tenant, kind, id)
-);
+) /*sqlite without rowid */;
 
 -- Values too large for a sealed code.
 create table code_payloads (
@@ -346,7 +349,7 @@ create index endings_user on endings (tenant, user_key, at);
 create table feed_lanes (
     lane            bigint not null primary key,
     head            bigint not null
-);
+) /*sqlite without rowid */;
 
 -- `kind` and `subject` say what ended; `counter` is the floor the ending raised.
 create table feed_entries (
@@ -387,7 +390,6 @@ create table logs (
     primary key (tenant, log_id)
 );
 
--- Which key id seals and has sealed rows is counted here only when keys retire; nothing else is global.
 insert into tenants (tenant, name, settings, version, created_at) values (1, 'default', '{}', 1, 0);
 
 -- engine: sqlite

@@ -7,10 +7,19 @@
 //! [`Store::transact`] is a transaction (`Ok` commits, also when it carries a refusal; `Err` rolls back);
 //! [`Store::command`] is the same for hot paths whose whole work is one statement on PostgreSQL.
 
+pub mod access;
+pub mod codes;
+pub mod config;
+pub mod endings;
 pub mod executor;
+pub mod families;
+pub mod grants;
+pub mod logs;
 pub mod migrate;
 pub mod row;
+pub mod sessions;
 pub mod statement;
+pub mod users;
 pub mod value;
 
 pub use executor::{Engine, Lane, Store, StoreOptions, Tx};
@@ -19,7 +28,18 @@ pub use statement::Statement;
 pub use value::Value;
 
 /// The statements of every module, for the test that prepares each on both engines.
-const STATEMENTS: &[&[&Statement]] = &[migrate::ALL];
+const STATEMENTS: &[&[&Statement]] = &[
+    access::ALL,
+    codes::ALL,
+    config::ALL,
+    endings::ALL,
+    families::ALL,
+    grants::ALL,
+    logs::ALL,
+    migrate::ALL,
+    sessions::ALL,
+    users::ALL,
+];
 
 /// Every statement of the store.
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {

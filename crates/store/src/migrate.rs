@@ -25,7 +25,8 @@ pub struct Migration {
 }
 
 /// Every migration, in order.
-pub const MIGRATIONS: &[Migration] = &[];
+pub const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "foundation", sql: include_str!("../migrations/0001_foundation.sql") }];
 
 /// How often a node looks again after another node got ahead of it.
 const ROUNDS_MAX: usize = 100;

@@ -11,7 +11,7 @@ pub use client::{
     OidcLogout, RefreshTokenSettings,
 };
 pub use connection::{Connection, ConnectionClient, ConnectionDoc, ConnectionOptions, PasswordPolicy};
-pub use resource_server::{ResourceServer, ResourceServerDoc, ScopeEntry, TokenDialect};
+pub use resource_server::{ResourceServer, ResourceServerDoc, ScopeEntry};
 pub use tenant::{SessionLifetimes, TenantFlags, TenantSettings};
 
 use crate::decision::Failure;

@@ -15,28 +15,6 @@ pub struct ScopeEntry {
     pub description: Option<String>,
 }
 
-/// The shape of an API's access tokens (`token_dialect`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenDialect {
-    /// Auth0's own.
-    #[default]
-    AccessToken,
-    /// Auth0's own with `permissions`.
-    AccessTokenAuthz,
-    /// RFC 9068.
-    Rfc9068Profile,
-    /// RFC 9068 with `permissions`.
-    Rfc9068ProfileAuthz,
-}
-
-impl TokenDialect {
-    /// Whether tokens have the RFC 9068 shape.
-    pub fn is_rfc9068(self) -> bool {
-        matches!(self, Self::Rfc9068Profile | Self::Rfc9068ProfileAuthz)
-    }
-}
-
 /// The fields of an API's document that this server acts on.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ResourceServerDoc {
@@ -61,9 +39,9 @@ pub struct ResourceServerDoc {
     /// First-party clients with a verifiable callback need no consent.
     #[serde(default)]
     pub skip_consent_for_verifiable_first_party_clients: bool,
-    /// See [`TokenDialect`].
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub token_dialect: TokenDialect,
+    /// The shape of its access tokens; `access_token` unless set.
+    #[serde(default)]
+    pub token_dialect: Option<String>,
     /// RBAC: only granted permissions become scopes.
     #[serde(default)]
     pub enforce_policies: bool,

@@ -1,0 +1,149 @@
+//! What an ending writes beside the floors: its own row, its feed entry, its fan-out row.
+
+use curfew_model::{EndingId, Failure, FamilyId, SessionKey, TenantId, Timestamp, UserId, UserKey};
+
+use crate::{Engine, Tx, params, statements};
+
+statements! {
+    /// The ending itself.
+    pub INSERT = "insert into endings (tenant, ending_id, at, cause, user_key, user_id, session_key, grant_key, client_id, detail) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    /// Whom to tell is worked out from this later.
+    pub INSERT_FANOUT = "insert into fanouts (tenant, ending_id, created_at) values ($1, $2, $3)";
+    /// Takes the next position of a lane. The last statements of an ending's transaction, so that within a lane
+    /// numbers appear in order and without gaps.
+    pub NEXT_POSITION = "update feed_lanes set head = head + 1 where lane = $1 returning head";
+    /// The entry at that position.
+    pub INSERT_ENTRY = "insert into feed_entries (lane, position, tenant, ending_id, at, cause, kind, user_key, subject, \
+        audience, counter, spared, keep_until) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    /// The high-water mark of a tenant's access-token life-times.
+    pub LONGEST_LIFETIME = "select max(case when falls_at > $2 then lifetime else falls_to end) from token_lifetimes \
+        where tenant = $1";
+    /// The endings of a user, newest first.
+    pub OF_USER = "select ending_id, at, cause from endings where tenant = $1 and user_key = $2 order by at desc limit $3";
+    /// Feed entries that no guard needs any more.
+    pub PURGE_ENTRIES = "delete from feed_entries where keep_until < $1";
+}
+
+/// How many lanes the feed has on an engine.
+pub const fn lanes(engine: Engine) -> u8 {
+    match engine {
+        Engine::Sqlite => 1,
+        Engine::Postgres => 32,
+    }
+}
+
+/// An ending as it is recorded.
+#[derive(Debug, Clone)]
+pub struct EndingRow {
+    /// Its id.
+    pub id: EndingId,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: &'static str,
+    /// Whose access, where it is one user's.
+    pub user_key: Option<UserKey>,
+    /// `sub` of that user.
+    pub user_id: Option<UserId>,
+    /// Which session, where it is one.
+    pub session: Option<SessionKey>,
+    /// Which grant, where it is one.
+    pub grant: Option<FamilyId>,
+    /// Which client, where it is one.
+    pub client_id: Option<String>,
+    /// JSON: who did it, what fell.
+    pub detail: String,
+}
+
+/// One cutoff, as guards will read it.
+#[derive(Debug, Clone)]
+pub struct FeedEntry {
+    /// `user`, `user_sessions`, `user_families`, `user_client`, `session`, `grant`, `client`, `client_audience`,
+    /// `signing_key`, `connection`, `audience`.
+    pub kind: &'static str,
+    /// Whose.
+    pub user_key: Option<UserKey>,
+    /// Session, grant, client, key id or connection, as text.
+    pub subject: Option<String>,
+    /// API.
+    pub audience: Option<String>,
+    /// Tokens below are over.
+    pub counter: Option<i64>,
+    /// A session that stays.
+    pub spared: Option<SessionKey>,
+    /// Until when a guard needs it.
+    pub keep_until: Timestamp,
+}
+
+/// Records an ending with its fan-out row and its feed entries.
+pub async fn insert(
+    tx: &mut Tx,
+    tenant: TenantId,
+    row: &EndingRow,
+    entries: &[FeedEntry],
+) -> Result<(), Failure> {
+    let grant = row.grant.as_ref().map(|id| &id.grant);
+    let parameters = params![
+        tenant,
+        &row.id,
+        row.at,
+        row.cause,
+        row.user_key.as_ref(),
+        row.user_id.as_ref(),
+        row.session.as_ref(),
+        grant,
+        row.client_id.as_deref(),
+        &row.detail
+    ];
+    tx.run(&INSERT, parameters).await?;
+    tx.run(&INSERT_FANOUT, params![tenant, &row.id, row.at]).await?;
+    for entry in entries {
+        let lane = i64::from(lane_of(tx.engine(), entry, &row.id));
+        let position: i64 = tx.one(&NEXT_POSITION, params![lane]).await?.get(0)?;
+        let parameters = params![
+            lane,
+            position,
+            tenant,
+            &row.id,
+            row.at,
+            row.cause,
+            entry.kind,
+            entry.user_key.as_ref(),
+            entry.subject.as_deref(),
+            entry.audience.as_deref(),
+            entry.counter,
+            entry.spared.as_ref(),
+            entry.keep_until
+        ];
+        tx.run(&INSERT_ENTRY, parameters).await?;
+    }
+    Ok(())
+}
+
+/// Entries of one user stay in one lane, so that they are read in order.
+fn lane_of(engine: Engine, entry: &FeedEntry, ending: &EndingId) -> u8 {
+    let byte = entry.user_key.map_or(ending.0[0], |key| key.0[0]);
+    byte % lanes(engine)
+}
+
+/// The longest access-token life-time, in seconds, that the store remembers of a tenant's APIs at `now`.
+pub async fn longest_lifetime(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<i64, Failure> {
+    Ok(tx.one(&LONGEST_LIFETIME, params![tenant, now]).await?.get::<Option<i64>>(0)?.unwrap_or(0))
+}
+
+/// The newest endings of a user: id, instant, cause.
+pub async fn of_user(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: &UserKey,
+    limit: i64,
+) -> Result<Vec<(EndingId, Timestamp, String)>, Failure> {
+    let rows = tx.all(&OF_USER, params![tenant, user, limit]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
+/// Removes feed entries that no guard needs any more.
+pub async fn purge_entries(tx: &mut Tx, now: Timestamp) -> Result<u64, Failure> {
+    tx.run(&PURGE_ENTRIES, params![now]).await
+}

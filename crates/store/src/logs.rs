@@ -1,0 +1,61 @@
+//! The tenant's log.
+
+use curfew_model::{Failure, LogCode, TenantId, Timestamp};
+
+use crate::{Tx, params, statements};
+
+statements! {
+    /// A log row.
+    pub INSERT = "insert into logs (tenant, log_id, at, type, user_id, client_id, doc) \
+        values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing";
+    /// The newest rows.
+    pub NEWEST = "select log_id, type, doc from logs where tenant = $1 order by log_id desc limit $2";
+    /// What the retention time is over for.
+    pub PURGE = "delete from logs where tenant = $1 and log_id < $2";
+}
+
+/// A row of the tenant's log.
+#[derive(Debug, Clone)]
+pub struct LogRow {
+    /// 56 decimal digits, sortable by time.
+    pub log_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub code: LogCode,
+    /// `sub`.
+    pub user_id: Option<String>,
+    /// Which client.
+    pub client_id: Option<String>,
+    /// The rest of Auth0's log object, JSON.
+    pub doc: String,
+}
+
+/// Writes a row.
+pub async fn insert(tx: &mut Tx, tenant: TenantId, row: &LogRow) -> Result<(), Failure> {
+    let parameters = params![
+        tenant,
+        &row.log_id,
+        row.at,
+        row.code.as_str(),
+        row.user_id.as_deref(),
+        row.client_id.as_deref(),
+        &row.doc
+    ];
+    tx.run(&INSERT, parameters).await.map(|_| ())
+}
+
+/// The newest rows: id, type, document.
+pub async fn newest(
+    tx: &mut Tx,
+    tenant: TenantId,
+    limit: i64,
+) -> Result<Vec<(String, String, String)>, Failure> {
+    let rows = tx.all(&NEWEST, params![tenant, limit]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
+/// Removes rows below `log_id`.
+pub async fn purge(tx: &mut Tx, tenant: TenantId, below: &str) -> Result<u64, Failure> {
+    tx.run(&PURGE, params![tenant, below]).await
+}

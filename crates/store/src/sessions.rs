@@ -1,0 +1,387 @@
+//! Sessions, and the clients that took part in them.
+
+use curfew_model::{ClientId, Failure, SessionKey, Sid, TenantId, Timestamp, UserId, UserKey};
+
+use crate::{Row, Tx, params, statements};
+
+statements! {
+    /// A session with everything its life hangs on: user, identity, and the tenant's version.
+    pub CHAIN = "select s.session_key, s.counter, s.provider, s.identity_id, s.connection_id, s.secret_hash, \
+        s.sealing_key, s.issuer, s.created_at, s.authenticated_at, s.updated_at, s.last_interacted_at, \
+        s.idle_expires_at, s.expires_at, s.persistent, s.ended_at, s.ended_cause, s.device, s.methods, s.metadata, \
+        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, c.version, a.last_activity \
+        from sessions s \
+        join tenants t on t.tenant = s.tenant \
+        left join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        left join users u on u.tenant = s.tenant and u.user_key = s.user_key \
+        left join identities i on i.tenant = s.tenant and i.user_key = s.user_key \
+            and i.provider = s.provider and i.identity_id = s.identity_id \
+        left join clients c on c.tenant = s.tenant and c.client_id = $4 \
+        where s.tenant = $1 and s.user_key = $2 and s.session_key = $3";
+    /// A user's sessions that have not ended by themselves, by key.
+    pub LIST = "select s.session_key, s.counter, s.provider, s.identity_id, s.connection_id, s.secret_hash, \
+        s.sealing_key, s.issuer, s.created_at, s.authenticated_at, s.updated_at, s.last_interacted_at, \
+        s.idle_expires_at, s.expires_at, s.persistent, s.ended_at, s.ended_cause, s.device, s.methods, s.metadata, \
+        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, t.version, a.last_activity \
+        from sessions s \
+        join tenants t on t.tenant = s.tenant \
+        join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        join users u on u.tenant = s.tenant and u.user_key = s.user_key \
+        join identities i on i.tenant = s.tenant and i.user_key = s.user_key \
+            and i.provider = s.provider and i.identity_id = s.identity_id \
+        where s.tenant = $1 and s.user_key = $2 and s.session_key > $3 and s.ended_at is null \
+            and s.counter >= a.session_floor and s.counter >= i.session_floor \
+            and s.expires_at > $4 and s.idle_expires_at > $4 \
+        order by s.session_key limit $5";
+    /// A new session.
+    pub INSERT = "insert into sessions (tenant, user_key, session_key, counter, provider, identity_id, connection_id, \
+        secret_hash, sealing_key, issuer, created_at, authenticated_at, updated_at, last_interacted_at, idle_expires_at, \
+        expires_at, persistent, device, methods) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $11, $11, $12, $13, $14, $15, $16)";
+    /// The same person authenticated again in the same browser.
+    pub REAUTHENTICATE = "update sessions set counter = $4, provider = $5, identity_id = $6, connection_id = $7, \
+        authenticated_at = $8, updated_at = $8, last_interacted_at = $8, idle_expires_at = $9, expires_at = $10, \
+        persistent = $11, device = $12, methods = $13 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// The session was used.
+    pub TOUCH = "update sessions set last_interacted_at = $4, updated_at = $4, idle_expires_at = $5, device = $6 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// The session ends; no row changes when it has ended before.
+    pub END = "update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// Replaces the metadata.
+    pub SET_METADATA = "update sessions set metadata = $4, updated_at = $5 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// A client takes part in a session.
+    pub JOIN_CLIENT = "insert into session_clients (tenant, user_key, session_key, client_id, joined_at) \
+        values ($1, $2, $3, $4, $5) on conflict do nothing";
+    /// The clients that took part.
+    pub CLIENTS = "select client_id from session_clients where tenant = $1 and user_key = $2 and session_key = $3 \
+        order by joined_at, client_id";
+    /// Moves the bound on the number of live sessions, and writes the parent row before the sessions are counted.
+    pub COUNT_UP = "update user_access set sessions_bound = sessions_bound + 1 where tenant = $1 and user_key = $2 \
+        returning sessions_bound";
+    /// The live sessions of a user, the least recently used first.
+    pub LEAST_RECENT = "select s.session_key from sessions s \
+        join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        where s.tenant = $1 and s.user_key = $2 and s.ended_at is null and s.counter >= a.session_floor \
+        and s.expires_at > $3 and s.idle_expires_at > $3 order by s.last_interacted_at, s.session_key";
+    /// Sets the bound to the count.
+    pub SET_BOUND = "update user_access set sessions_bound = $3 where tenant = $1 and user_key = $2";
+    /// Sessions whose time is over and which have not been ended, by key range.
+    pub OVERDUE = "select user_key, session_key, expires_at from sessions \
+        where tenant = $1 and (user_key > $2 or (user_key = $2 and session_key > $3)) and ended_at is null \
+        and (expires_at <= $4 or idle_expires_at <= $4) order by user_key, session_key limit $5";
+    /// Ended or orphaned sessions on which nothing hangs any more, by key range.
+    pub PURGE = "delete from sessions where tenant = $1 and user_key = $2 and session_key = $3";
+    /// Its participants.
+    pub PURGE_CLIENTS = "delete from session_clients where tenant = $1 and user_key = $2 and session_key = $3";
+    /// Sessions that can be purged.
+    pub PURGEABLE = "select s.user_key, s.session_key from sessions s \
+        left join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        where s.tenant = $1 and (s.user_key > $2 or (s.user_key = $2 and s.session_key > $3)) \
+        and ((s.ended_at is not null and s.ended_at < $4) \
+            or (s.updated_at < $4 and (a.user_key is null or s.counter < a.session_floor))) \
+        and not exists (select 1 from families f where f.tenant = s.tenant and f.user_key = s.user_key \
+            and f.session_key = s.session_key) \
+        order by s.user_key, s.session_key limit $5";
+}
+
+/// A session with everything its life hangs on.
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    /// Its id.
+    pub sid: Sid,
+    /// The user's counter when it began.
+    pub counter: i64,
+    /// Provider of the identity it was opened with.
+    pub provider: String,
+    /// Id of that identity.
+    pub identity_id: String,
+    /// Connection of that identity.
+    pub connection_id: String,
+    /// Hash of the cookie's secret.
+    pub secret_hash: Vec<u8>,
+    /// The key that sealed its cookie.
+    pub sealing_key: u32,
+    /// The issuer under which it began.
+    pub issuer: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// Last interactive authentication.
+    pub authenticated_at: Timestamp,
+    /// Last change.
+    pub updated_at: Timestamp,
+    /// Last use.
+    pub last_interacted_at: Timestamp,
+    /// End by idleness.
+    pub idle_expires_at: Timestamp,
+    /// End in any case.
+    pub expires_at: Timestamp,
+    /// Whether the cookie outlives the browser.
+    pub persistent: bool,
+    /// When it was ended by itself.
+    pub ended_at: Option<Timestamp>,
+    /// And why.
+    pub ended_cause: Option<String>,
+    /// JSON.
+    pub device: String,
+    /// JSON.
+    pub methods: String,
+    /// JSON.
+    pub metadata: Option<String>,
+    /// The user's counter now; `None` when the user is gone.
+    pub user_counter: Option<i64>,
+    /// The user's session floor.
+    pub user_session_floor: i64,
+    /// Whether the user is blocked.
+    pub blocked: bool,
+    /// The identity's session floor; `None` when the identity is gone.
+    pub identity_session_floor: Option<i64>,
+    /// `sub`; `None` when the user is gone.
+    pub user_id: Option<UserId>,
+    /// The tenant's version in the same instant.
+    pub tenant_version: i64,
+    /// The asking client's version in the same instant.
+    pub client_version: Option<i64>,
+    /// Last sign of the person.
+    pub last_activity: Option<Timestamp>,
+}
+
+/// A session that begins.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Its id.
+    pub sid: Sid,
+    /// The user's counter at the credential step.
+    pub counter: i64,
+    /// Provider of the identity.
+    pub provider: String,
+    /// Id of the identity.
+    pub identity_id: String,
+    /// Connection of the identity.
+    pub connection_id: String,
+    /// Hash of the cookie's secret.
+    pub secret_hash: Vec<u8>,
+    /// The key that seals its cookie.
+    pub sealing_key: u32,
+    /// The issuer.
+    pub issuer: String,
+    /// Now.
+    pub now: Timestamp,
+    /// End by idleness.
+    pub idle_expires_at: Timestamp,
+    /// End in any case.
+    pub expires_at: Timestamp,
+    /// Whether the cookie outlives the browser.
+    pub persistent: bool,
+    /// JSON.
+    pub device: String,
+    /// JSON.
+    pub methods: String,
+}
+
+fn session(row: &Row) -> Result<SessionRow, Failure> {
+    Ok(SessionRow {
+        sid: Sid { session: row.get(0)?, user: row.get(20)? },
+        counter: row.get(1)?,
+        provider: row.get(2)?,
+        identity_id: row.get(3)?,
+        connection_id: row.get(4)?,
+        secret_hash: row.get(5)?,
+        sealing_key: row.get(6)?,
+        issuer: row.get(7)?,
+        created_at: row.get(8)?,
+        authenticated_at: row.get(9)?,
+        updated_at: row.get(10)?,
+        last_interacted_at: row.get(11)?,
+        idle_expires_at: row.get(12)?,
+        expires_at: row.get(13)?,
+        persistent: row.get(14)?,
+        ended_at: row.get(15)?,
+        ended_cause: row.get(16)?,
+        device: row.get(17)?,
+        methods: row.get(18)?,
+        metadata: row.get(19)?,
+        user_counter: row.get(21)?,
+        user_session_floor: row.get::<Option<i64>>(22)?.unwrap_or(i64::MAX),
+        blocked: row.get::<Option<bool>>(23)?.unwrap_or(false),
+        identity_session_floor: row.get(24)?,
+        user_id: row.get(25)?,
+        tenant_version: row.get(26)?,
+        client_version: row.get(27)?,
+        last_activity: row.get(28)?,
+    })
+}
+
+/// A session with its chain, also when it is over. `client` is whose version to read along.
+pub async fn find(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    client: Option<&ClientId>,
+) -> Result<Option<SessionRow>, Failure> {
+    let parameters = params![tenant, &sid.user, &sid.session, client.map_or("", ClientId::as_str)];
+    tx.maybe(&CHAIN, parameters).await?.as_ref().map(session).transpose()
+}
+
+/// Up to `limit` live sessions of a user, in key order after `after`.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: &UserKey,
+    after: Option<&SessionKey>,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<SessionRow>, Failure> {
+    let after: &[u8] = after.map_or(&[], |key| key.as_bytes());
+    tx.all(&LIST, params![tenant, user, after, now, limit]).await?.iter().map(session).collect()
+}
+
+/// Begins a session. It is born dead when the user's floors have moved past its counter.
+pub async fn insert(tx: &mut Tx, tenant: TenantId, new: &NewSession) -> Result<(), Failure> {
+    let parameters = params![
+        tenant,
+        &new.sid.user,
+        &new.sid.session,
+        new.counter,
+        &new.provider,
+        &new.identity_id,
+        &new.connection_id,
+        &new.secret_hash,
+        new.sealing_key,
+        &new.issuer,
+        new.now,
+        new.idle_expires_at,
+        new.expires_at,
+        new.persistent,
+        &new.device,
+        &new.methods
+    ];
+    tx.run(&INSERT, parameters).await.map(|_| ())
+}
+
+/// Renews a session by authentication; `false` when it has ended meanwhile.
+pub async fn reauthenticate(tx: &mut Tx, tenant: TenantId, new: &NewSession) -> Result<bool, Failure> {
+    let parameters = params![
+        tenant,
+        &new.sid.user,
+        &new.sid.session,
+        new.counter,
+        &new.provider,
+        &new.identity_id,
+        &new.connection_id,
+        new.now,
+        new.idle_expires_at,
+        new.expires_at,
+        new.persistent,
+        &new.device,
+        &new.methods
+    ];
+    Ok(tx.run(&REAUTHENTICATE, parameters).await? == 1)
+}
+
+/// Notes a use; `false` when the session has ended meanwhile.
+pub async fn touch(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    now: Timestamp,
+    idle_expires_at: Timestamp,
+    device: &str,
+) -> Result<bool, Failure> {
+    let parameters = params![tenant, &sid.user, &sid.session, now, idle_expires_at, device];
+    Ok(tx.run(&TOUCH, parameters).await? == 1)
+}
+
+/// Ends one session; `false` when it had ended before.
+pub async fn end(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    now: Timestamp,
+    cause: &str,
+) -> Result<bool, Failure> {
+    Ok(tx.run(&END, params![tenant, &sid.user, &sid.session, now, cause]).await? == 1)
+}
+
+/// Replaces the metadata; `false` when there is no such live session.
+pub async fn set_metadata(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    metadata: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, Failure> {
+    Ok(tx.run(&SET_METADATA, params![tenant, &sid.user, &sid.session, metadata, now]).await? == 1)
+}
+
+/// Notes that a client took part.
+pub async fn join_client(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    client: &ClientId,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    tx.run(&JOIN_CLIENT, params![tenant, &sid.user, &sid.session, client, now]).await.map(|_| ())
+}
+
+/// The clients that took part, in the order they came.
+pub async fn clients(tx: &mut Tx, tenant: TenantId, sid: &Sid) -> Result<Vec<ClientId>, Failure> {
+    tx.all(&CLIENTS, params![tenant, &sid.user, &sid.session]).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// Counts one more session and answers those beyond `cap`, least recently used first. The parent row is written in a
+/// statement of its own before the sessions are listed, so that two logins at once see each other.
+pub async fn beyond_cap(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: &UserKey,
+    now: Timestamp,
+    cap: usize,
+) -> Result<Vec<SessionKey>, Failure> {
+    let Some(row) = tx.maybe(&COUNT_UP, params![tenant, user]).await? else { return Ok(Vec::new()) };
+    if usize::try_from(row.get::<i64>(0)?).is_ok_and(|bound| bound <= cap) {
+        return Ok(Vec::new());
+    }
+    let live: Vec<SessionKey> = tx
+        .all(&LEAST_RECENT, params![tenant, user, now])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect::<Result<_, _>>()?;
+    let beyond = live.len().saturating_sub(cap);
+    tx.run(&SET_BOUND, params![tenant, user, i64::try_from(live.len() - beyond).unwrap_or(i64::MAX)]).await?;
+    Ok(live.into_iter().take(beyond).collect())
+}
+
+/// Sessions whose time is over but which nobody ended, in key order after `after`, with their absolute end.
+pub async fn overdue(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: &Sid,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<(Sid, Timestamp)>, Failure> {
+    let rows = tx.all(&OVERDUE, params![tenant, &after.user, &after.session, now, limit]).await?;
+    rows.iter().map(|row| Ok((Sid { user: row.get(0)?, session: row.get(1)? }, row.get(2)?))).collect()
+}
+
+/// Ended sessions on which nothing hangs since `before`, in key order after `after`.
+pub async fn purgeable(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: &Sid,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<Sid>, Failure> {
+    let rows = tx.all(&PURGEABLE, params![tenant, &after.user, &after.session, before, limit]).await?;
+    rows.iter().map(|row| Ok(Sid { user: row.get(0)?, session: row.get(1)? })).collect()
+}
+
+/// Removes an ended session and its participants.
+pub async fn purge(tx: &mut Tx, tenant: TenantId, sid: &Sid) -> Result<(), Failure> {
+    tx.run(&PURGE_CLIENTS, params![tenant, &sid.user, &sid.session]).await?;
+    tx.run(&PURGE, params![tenant, &sid.user, &sid.session]).await.map(|_| ())
+}
