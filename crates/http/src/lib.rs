@@ -1,1 +1,3 @@
 //! curfew-http
+
+pub mod pages;
