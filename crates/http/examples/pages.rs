@@ -1,4 +1,4 @@
-//! Writes every page in every language to a folder, to be looked at in a browser:
+//! Writes every page in every language to a folder, with its headers beside it, to be looked at in a browser:
 //! `cargo run -p curfew-http --example pages -- target/pages`.
 #![expect(clippy::expect_used, reason = "an example may stop at the first thing that is wrong")]
 
@@ -25,6 +25,12 @@ fn main() {
         };
         samples::each(&samples::PLAIN, &mut |name, page: &dyn pages::Page| {
             let file = folder.join(format!("{name}.{}.html", lang.tag()));
+            let headers: String = page
+                .headers(&chrome)
+                .iter()
+                .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap_or_default()))
+                .collect();
+            std::fs::write(file.with_extension("headers"), headers).expect("the file can be written");
             std::fs::write(file, page.render(&chrome)).expect("the file can be written");
         });
     }

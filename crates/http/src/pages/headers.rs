@@ -92,19 +92,13 @@ impl<'a> Policy<'a> {
         self
     }
 
-    /// The page posts a form that may end at one of these addresses. Chromium holds every redirect that follows a
-    /// form, to the last one in the chain, against `form-action`; Firefox does not.
-    pub(super) fn form_ends_at<'b>(mut self, urls: impl IntoIterator<Item = &'b str>) -> Self {
-        let sources = urls.into_iter().filter_map(|url| match url.contains("://*.") {
-            // A callback with a wildcard label: its path is of no interest here.
-            true => {
-                let (scheme, rest) = url.split_once("://")?;
-                let host = rest.split(['/', '?', '#']).next()?;
-                origin_source(&format!("{scheme}://{host}"))
-            }
-            false => Destination::parse(url).map(|destination| destination.source()),
-        });
-        self.forms.extend(sources);
+    /// The page posts a form that may end at one of these addresses: URLs, patterns with a wildcard label, or `https:`
+    /// for wherever that scheme leads. What is none of these is passed over.
+    ///
+    /// Chromium holds every redirect that follows a form, to the last one in the chain, against `form-action`, and a
+    /// redirect that is not listed does nothing at all; Firefox does not look at redirects.
+    pub(super) fn form_ends_at<'b>(mut self, ends: impl IntoIterator<Item = &'b str>) -> Self {
+        self.forms.extend(ends.into_iter().filter_map(form_source));
         self
     }
 
@@ -153,6 +147,20 @@ impl<'a> Policy<'a> {
             headers.push((CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("same-origin")));
         }
         headers
+    }
+}
+
+/// An address where a form may end, as a source expression.
+fn form_source(end: &str) -> Option<String> {
+    if matches!(end, "https:" | "http:") {
+        return Some(end.to_owned());
+    }
+    match end.split_once("://*.") {
+        // A callback with a wildcard label; its path is of no interest here.
+        Some((scheme, rest)) => {
+            origin_source(&format!("{scheme}://*.{}", rest.split(['/', '?', '#']).next()?))
+        }
+        None => Destination::parse(end).map(|destination| destination.source()),
     }
 }
 

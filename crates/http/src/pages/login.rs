@@ -29,8 +29,10 @@ pub struct LoginPage<'a> {
     pub client_name: Option<&'a str>,
     /// Whether the checkbox "Keep me signed in" is offered, and if so whether it is checked.
     pub remember: Option<bool>,
-    /// The `redirect_uri` of the login, and the client's other addresses to which its callback may redirect.
-    /// Browsers built on Chromium refuse a redirect after the form to any other origin.
+    /// Where the redirects after the form may lead: the `redirect_uri` of the login first, then the client's other
+    /// registered addresses, since its callback may redirect to one of them. Browsers built on Chromium refuse a
+    /// redirect to any other origin, without a word to the person. `https:` among them allows every such address, for
+    /// clients whose callback redirects where nothing is registered. At most 39 origins are named.
     pub form_ends_at: &'a [&'a str],
 }
 

@@ -13,13 +13,22 @@ pub(crate) struct Words<'a> {
     pub(crate) client: &'a str,
     /// A person's email address, or what was typed in its place.
     pub(crate) person: &'a str,
+    /// A resource server's name.
+    pub(crate) resource_server: &'a str,
+    /// A scope.
+    pub(crate) scope: &'a str,
     /// A longer text: a scope's description, an error's, a parameter.
     pub(crate) text: &'a str,
 }
 
 /// Words as they should be.
-pub(crate) const PLAIN: Words<'static> =
-    Words { client: "Acme Travel", person: "ada@example.com", text: "Read your messages" };
+pub(crate) const PLAIN: Words<'static> = Words {
+    client: "Acme Travel",
+    person: "ada@example.com",
+    resource_server: "Messages API",
+    scope: "delete:messages",
+    text: "Read your messages",
+};
 
 /// Calls `visit` with each sample and its name.
 pub(crate) fn each(words: &Words<'_>, visit: &mut dyn FnMut(&'static str, &dyn Page)) {
@@ -73,7 +82,7 @@ pub(crate) fn each(words: &Words<'_>, visit: &mut dyn FnMut(&'static str, &dyn P
     visit("signup", &signup);
     let wrong = SignupPage {
         email: words.person,
-        username: Some(words.text),
+        username: Some(words.scope),
         password_rules: PasswordRules::ThreeOfFourNoRepeats(10),
         errors: &[FormFault::EmailInvalid, FormFault::UsernameInvalid, FormFault::PasswordTooWeak],
         ..signup.clone()
@@ -87,7 +96,7 @@ pub(crate) fn each(words: &Words<'_>, visit: &mut dyn FnMut(&'static str, &dyn P
         ConsentScope { name: "profile", description: None },
         ConsentScope { name: "email", description: Some(" ") },
         ConsentScope { name: "read:messages", description: Some(words.text) },
-        ConsentScope { name: words.client, description: None },
+        ConsentScope { name: words.scope, description: None },
         ConsentScope { name: "offline_access", description: None },
     ];
     let consent = ConsentPage {
@@ -97,7 +106,7 @@ pub(crate) fn each(words: &Words<'_>, visit: &mut dyn FnMut(&'static str, &dyn P
         client_name: words.client,
         user_email: words.person,
         scopes: &scopes,
-        resource_server_name: Some(words.text),
+        resource_server_name: Some(words.resource_server),
         returns_to: Some(&callback),
         form_ends_at: &ends,
         ..ConsentPage::default()

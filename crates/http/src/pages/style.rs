@@ -1,7 +1,7 @@
 //! The look of the pages: one stylesheet, two palettes, and the accent colour of the tenant.
 //!
-//! A tenant may choose any accent. What is drawn with it is adjusted until it can be read, in both palettes, so that
-//! a pale brand colour costs nobody the ability to sign in (WCAG 2.2 §1.4.3 and §1.4.11).
+//! A tenant may choose any accent. The text on it, its edges and the links are adjusted until they can be read, in
+//! both palettes, so that a pale brand colour costs nobody the ability to sign in (WCAG 2.2 §1.4.3 and §1.4.11).
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ pub(super) const STYLESHEET: &str = include_str!("../../templates/style.css");
 /// The accent where a tenant has set none.
 const DEFAULT_ACCENT: Colour = Colour(0x33, 0x55, 0xc4);
 
-/// Text as large as ours must differ from its background by this factor (WCAG 2.2 §1.4.3).
+/// Text of our size must differ from its background by this factor (WCAG 2.2 §1.4.3).
 const TEXT_CONTRAST: f64 = 4.5;
 
 /// A colour in sRGB.
@@ -131,16 +131,16 @@ impl Palette {
         accent.readable_on([self.page, self.card], self.extreme, TEXT_CONTRAST)
     }
 
-    /// The accent as the background of the main button: it must stand out from the card.
-    fn button(&self, accent: Colour) -> Colour {
+    /// The edge of the main button, and whatever else stands for the accent without being text. The button itself
+    /// is the accent as the tenant chose it; its edge sets it off the card.
+    fn button_edge(&self, accent: Colour) -> Colour {
         accent.readable_on([self.page, self.card], self.extreme, 3.0)
     }
 
-    /// The text on that button: white wherever white can be read, as eyes expect on a colour, else black. One of
-    /// the two always can.
-    fn on_button(&self, accent: Colour) -> Colour {
-        let button = self.button(accent);
-        if WHITE.contrast(button) >= TEXT_CONTRAST { WHITE } else { BLACK }
+    /// The text on the button: white wherever white can be read, as eyes expect on a colour, else black. One of the
+    /// two always can.
+    fn on_button(accent: Colour) -> Colour {
+        if WHITE.contrast(accent) >= TEXT_CONTRAST { WHITE } else { BLACK }
     }
 
     fn declare(&self, accent: Colour, css: &mut String) {
@@ -157,8 +157,9 @@ impl Palette {
             ("good", self.good),
             ("quiet", self.quiet),
             ("link", self.link(accent)),
-            ("button", self.button(accent)),
-            ("on-button", self.on_button(accent)),
+            ("button", accent),
+            ("button-edge", self.button_edge(accent)),
+            ("on-button", Self::on_button(accent)),
         ] {
             // Writing to a String cannot fail.
             let _ = write!(css, "--{name}:#{red:02x}{green:02x}{blue:02x};");
@@ -222,11 +223,12 @@ mod tests {
                 for blue in steps {
                     let accent = Colour(red, green, blue);
                     for palette in [LIGHT, DARK] {
-                        let (link, button) = (palette.link(accent), palette.button(accent));
+                        let (link, edge) = (palette.link(accent), palette.button_edge(accent));
                         assert!(link.contrast(palette.card) >= TEXT_CONTRAST, "{accent:?}");
                         assert!(link.contrast(palette.page) >= TEXT_CONTRAST, "{accent:?}");
-                        assert!(button.contrast(palette.card) >= 3.0, "{accent:?}");
-                        assert!(palette.on_button(accent).contrast(button) >= TEXT_CONTRAST, "{accent:?}");
+                        assert!(edge.contrast(palette.card) >= 3.0, "{accent:?}");
+                        assert!(edge.contrast(palette.page) >= 3.0, "{accent:?}");
+                        assert!(Palette::on_button(accent).contrast(accent) >= TEXT_CONTRAST, "{accent:?}");
                     }
                 }
             }
