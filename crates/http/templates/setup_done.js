@@ -1,12 +1,13 @@
 (function () {
   if (!navigator.clipboard) return;
   document.querySelectorAll("button[data-copy]").forEach(function (button) {
-    var text = button.textContent;
+    var text = button.textContent, label = button.getAttribute("aria-label");
+    function say(text, label) { button.textContent = text; button.setAttribute("aria-label", label); }
     button.hidden = false;
     button.addEventListener("click", function () {
       navigator.clipboard.writeText(document.getElementById(button.dataset.copy).value).then(function () {
-        button.textContent = button.dataset.done;
-        setTimeout(function () { button.textContent = text; }, 2000);
+        say(button.dataset.done, button.dataset.done);
+        setTimeout(say, 2000, text, label);
       });
     });
   });
