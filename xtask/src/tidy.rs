@@ -427,7 +427,7 @@ fn every_package_is_on_the_map() {
 #[test]
 fn ci_runs_the_two_commands() {
     let script = workspace::read(&workspace::root().join(".ci/run")).unwrap();
-    for command in ["cargo xtask check", "cargo xtask test"] {
+    for command in ["cargo --locked xtask check", "cargo --locked xtask test"] {
         assert!(script.contains(command), "{command}");
     }
 }
