@@ -1,4 +1,5 @@
-// Runs the suites: `npm test`, or `npm test -- tests/spa.test.mjs` for one of them.
+// Runs the suites: `npm test`, or `npm test -- tests/spa.test.mjs` for one of them; options go to
+// Node's test runner.
 //
 // Makes a certificate authority that lives as long as the run, and starts the test runner with
 // it in place: Node reads its additional authorities only once, when a process starts.
@@ -34,7 +35,8 @@ function preparePython() {
   return python;
 }
 
-const asked = process.argv.slice(2);
+const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'));
+const asked = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 const files = asked.length > 0
   ? asked
   : readdirSync(join(here, 'tests')).filter((name) => name.endsWith('.test.mjs')).map((name) => join(here, 'tests', name));
@@ -46,7 +48,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
 const certificates = makeCertificates(scratch);
 const child = spawn(
   process.execPath,
-  ['--test', '--test-concurrency=1', '--test-timeout=180000', '--test-reporter=spec', ...files],
+  ['--test', '--test-concurrency=2', '--test-timeout=300000', '--test-reporter=spec', ...options, ...files],
   {
     stdio: 'inherit',
     env: {
