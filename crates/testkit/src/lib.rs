@@ -1,4 +1,4 @@
-//! What Curfew's tests stand on: a throw-away PostgreSQL server, and stores of both engines.
+//! What Curfew's tests stand on: a throw-away PostgreSQL server, links to it that break, and stores of both engines.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -7,6 +7,7 @@
 
 pub mod engines;
 pub mod postgres;
+pub mod proxy;
 
 pub use engines::{START, TestDatabase};
 pub use postgres::TestPostgres;

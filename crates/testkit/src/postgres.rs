@@ -1,7 +1,7 @@
 //! A PostgreSQL server that lives as long as the test run.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -34,17 +34,16 @@ trap 'exit 1' HUP INT TERM
 mkdir "$DIR/data" "$DIR/socket"
 if [ "$(id -u)" = 0 ]; then chown nobody "$DIR/data" "$DIR/socket"; fi
 cd "$DIR"
-as "$BIN/initdb" --no-sync --auth=trust --username=curfew --encoding=UTF8 --locale=C --pgdata="$DIR/data" </dev/null >"$DIR/log" 2>&1 \
-    || { cat "$DIR/log" >&2; exit 1; }
+as "$BIN/initdb" --no-sync --auth=trust --username=curfew --encoding=UTF8 --locale=C --pgdata="$DIR/data" >&2
 as "$BIN/postgres" -D "$DIR/data" -c listen_addresses= -c unix_socket_directories="$DIR/socket" \
     -c fsync=off -c full_page_writes=off -c synchronous_commit=on -c shared_buffers=32MB -c max_connections=300 \
-    -c max_locks_per_transaction=256 -c deadlock_timeout=50ms </dev/null >>"$DIR/log" 2>&1 &
+    -c max_locks_per_transaction=256 -c deadlock_timeout=50ms >&2 &
 until "$BIN/pg_isready" --quiet --host="$DIR/socket"; do
-    kill -0 $! || { cat "$DIR/log" >&2; exit 1; }
+    kill -0 $!
     sleep 0.02
 done
 echo ready
-exec </dev/null >/dev/null 2>&1
+exec >&2
 until gone; do sleep 0.5; done
 "#;
 
@@ -85,6 +84,9 @@ fn shared_server() -> String {
 fn supervise(dir: &Path, watched: u32) {
     use std::os::unix::process::CommandExt as _;
     std::fs::create_dir(dir).expect("a folder for the server");
+    // Its errors go to a file and not to ours: a test runner waits until nobody holds a test's output any more.
+    let log = OpenOptions::new().read(true).append(true).create_new(true).open(dir.join("log"));
+    let mut log = log.expect("a file for its log");
     let mut child = Command::new("sh")
         .args(["-c", SUPERVISE])
         .env("DIR", dir)
@@ -92,13 +94,18 @@ fn supervise(dir: &Path, watched: u32) {
         .env("WATCHED", watched.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(log.try_clone().expect("a second handle"))
         // A group of its own: a test that is killed for its slowness must not take the others' server with it.
         .process_group(0)
         .spawn()
         .expect("sh");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("its output");
-    assert_eq!(line.trim(), "ready", "PostgreSQL did not start");
+    if line.trim() != "ready" {
+        let mut said = String::new();
+        let _ = log.seek(SeekFrom::Start(0)).and_then(|_| log.read_to_string(&mut said));
+        panic!("PostgreSQL did not start:\n{said}");
+    }
 }
 
 /// Where `initdb` and `postgres` are: in Debian's folders, the newest first, or in `PATH`.
@@ -119,4 +126,14 @@ fn binaries() -> PathBuf {
         .map(|(_, bin)| bin)
         .or_else(|| std::env::split_paths(&path).find(|bin| bin.join("initdb").exists()))
         .unwrap_or_else(|| panic!("no PostgreSQL: install it, or set {URL_VARIABLE}"))
+}
+
+/// `url` with a setting for each of its sessions: `with_option(url, "synchronous_commit=off")`.
+pub fn with_option(url: &str, setting: &str) -> String {
+    if url.contains("://") {
+        let mark = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{mark}options=-c%20{}", setting.replace('=', "%3D"))
+    } else {
+        format!("{url} options='-c {setting}'")
+    }
 }

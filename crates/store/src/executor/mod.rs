@@ -417,7 +417,7 @@ impl Tx {
         statement: &'static Statement,
         params: &[Value<'_>],
     ) -> Result<Vec<Row>, Failure> {
-        self.admit(statement)?;
+        self.admit(statement, params)?;
         let rows = match &mut self.session {
             Session::Sqlite(session) => session.rows(statement, params),
             Session::Postgres(session) => session.rows(statement, params).await,
@@ -428,7 +428,7 @@ impl Tx {
 
     /// Runs a statement that returns no rows; answers how many it changed.
     pub async fn run(&mut self, statement: &'static Statement, params: &[Value<'_>]) -> Result<u64, Failure> {
-        self.admit(statement)?;
+        self.admit(statement, params)?;
         let changed = match &mut self.session {
             Session::Sqlite(session) => session.run(statement, params),
             Session::Postgres(session) => session.run(statement, params).await,
@@ -455,7 +455,8 @@ impl Tx {
         ran
     }
 
-    fn admit(&mut self, statement: &'static Statement) -> Result<(), Failure> {
+    /// Refuses what one of the engines would let through.
+    fn admit(&mut self, statement: &'static Statement, params: &[Value<'_>]) -> Result<(), Failure> {
         if self.failed {
             return Err(after_failure());
         }
@@ -467,6 +468,9 @@ impl Tx {
             "a flow steers its own transaction"
         } else if door == Door::Read && !statement.reads() {
             "a read writes"
+        } else if params.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0'))) {
+            // PostgreSQL has no such text.
+            "a text holds U+0000"
         } else {
             return Ok(());
         };

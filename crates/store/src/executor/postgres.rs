@@ -43,6 +43,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// without closing its connections can hold up others.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
+/// How long what was sent may stay unacknowledged by the server's machine before the connection counts as lost.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// After how much silence the server's machine is asked whether it is still there, and how long it has then. A
+/// statement that waits for an answer from a machine that vanished fails after the sum of both.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+
 /// Seconds for `Retry-After` when no connection came free.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -73,6 +80,12 @@ impl Postgres {
         config.application_name("curfew");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(UNACKNOWLEDGED);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_idle(KEEPALIVE.0).keepalives_interval(KEEPALIVE.1).keepalives_retries(1);
         }
         // No deciding read goes to a standby.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -244,8 +257,10 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let (client, connection) =
-            self.config.connect(NoTls).await.map_err(|error| said("connect", &error))?;
+        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| match error.code() {
+            Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => busy(),
+            _ => said("connect", &error),
+        })?;
         let warned = Arc::new(AtomicBool::new(false));
         tokio::spawn(drive(connection, Arc::clone(&warned)));
         let answers =
@@ -533,7 +548,9 @@ impl Session {
             self.trouble = Some(Trouble::Order);
             return Failure::Contention;
         }
-        if *code == SqlState::UNIQUE_VIOLATION {
+        // The other two: CREATE TABLE IF NOT EXISTS on two nodes at once.
+        if [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_OBJECT, SqlState::DUPLICATE_TABLE].contains(code)
+        {
             return Failure::Conflict;
         }
         // 57P01 to 57P05: the server goes down, or threw this connection out. 0A000 and 26000: what was prepared

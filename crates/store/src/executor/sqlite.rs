@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -388,9 +389,16 @@ struct Writer {
 
 impl Writer {
     fn work(mut self) {
-        while let Some(first) = self.queue.wait() {
-            self.batch(first);
-            self.tend_log();
+        // Flows are caught on their own. What panics here is the writer, between BEGIN and the answers: nobody
+        // could say what is committed, and everybody would wait forever.
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            while let Some(first) = self.queue.wait() {
+                self.batch(first);
+                self.tend_log();
+            }
+        }));
+        if worked.is_err() {
+            die("SQLite's writer panicked");
         }
     }
 
@@ -400,16 +408,14 @@ impl Writer {
     /// in meanwhile are next.
     fn batch(&mut self, first: Box<dyn Job>) {
         if let Err(error) = self.execute("begin immediate") {
-            // Another process holds the write lock for longer than we wait. What waits has waited as long.
-            let mut next = Some(first);
-            for _ in 0..self.batch_max {
-                let Some(job) = next else { return };
-                job.answer(Err(again("begin", &error)));
-                next = self.queue.try_pop();
+            // Another process holds the write lock for longer than we wait. What waits has waited as long. Taken
+            // out first: who is answered may come again at once, and has not waited then.
+            let mut waiting = vec![first];
+            while waiting.len() < self.batch_max {
+                let Some(job) = self.queue.try_pop() else { break };
+                waiting.push(job);
             }
-            if let Some(job) = next {
-                job.answer(Err(again("begin", &error)));
-            }
+            waiting.into_iter().for_each(|job| job.answer(Err(again("begin", &error))));
             return;
         }
         let mut done: Vec<(Box<dyn Job>, Result<(), Failure>)> = Vec::new();
@@ -431,7 +437,10 @@ impl Writer {
         match self.commit() {
             Ok(()) => done.into_iter().for_each(|(job, outcome)| job.answer(outcome)),
             Err(error) => {
-                let _ = self.execute("rollback");
+                let rolled_back = self.execute("rollback");
+                if rolled_back.is_err() && !self.connection().is_autocommit() {
+                    die("SQLite can neither commit nor roll back");
+                }
                 for (job, outcome) in done {
                     job.answer(outcome.and_then(|()| Err(again("commit", &error))));
                 }
@@ -523,9 +532,15 @@ fn again(context: &'static str, error: &rusqlite::Error) -> Failure {
 /// fsync may say yes without having written, and only a start from what the disk really holds is sound.
 fn die_of_io(context: &str, error: &rusqlite::Error) {
     if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
-        tracing::error!(%error, context, "the disk failed; the process ends, so that it starts from what the disk holds");
-        std::process::abort();
+        tracing::error!(%error, context, "the disk failed");
+        die("the disk failed under SQLite");
     }
+}
+
+/// Ends the process, so that the next start goes on from what the disk holds.
+fn die(why: &str) -> ! {
+    tracing::error!("{why}; the process ends");
+    std::process::abort();
 }
 
 /// Copies the log back; answers whether it was emptied, or copied whole.

@@ -2,4 +2,24 @@
 
 // `cfg(test)` is what tells clippy that this is test code.
 #[cfg(test)]
-mod executor;
+mod batches;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod flows;
+#[cfg(test)]
+mod lanes;
+#[cfg(test)]
+mod lost_connections;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
+mod notes;
+#[cfg(test)]
+mod retries;
+#[cfg(test)]
+mod statements;
+#[cfg(test)]
+mod values;
+#[cfg(test)]
+mod write_ahead_log;

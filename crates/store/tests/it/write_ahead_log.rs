@@ -1,0 +1,88 @@
+//! The write-ahead log stays near its cap, also beside readers.
+
+use std::path::PathBuf;
+
+use curfew_store::executor::Database;
+use curfew_store::{Engine, Lane, Store, StoreOptions, params};
+use curfew_testkit::TestDatabase;
+
+use crate::notes;
+
+const CAP: u64 = 256 << 10;
+
+struct Log(PathBuf);
+
+impl Log {
+    fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.0).map_or(0, |file| file.len())
+    }
+}
+
+async fn open(database: &TestDatabase) -> (Store, Log) {
+    let options = StoreOptions { wal_bytes_max: CAP, ..database.options() };
+    let Database::Sqlite(path) = &options.database else { panic!("SQLite is a file") };
+    let log = Log(PathBuf::from(format!("{}-wal", path.display())));
+    (Store::open(options).await.expect("it opens"), log)
+}
+
+/// Writes about 10 KB.
+async fn write(store: &Store, id: i64) {
+    let flow = store.transact(Lane::Ordinary, id, |tx, id| {
+        Box::pin(async move { tx.run(&notes::INSERT, params![*id, &"a".repeat(10_000)]).await.map(drop) })
+    });
+    flow.await.expect("a commit");
+}
+
+#[tokio::test]
+async fn it_is_emptied_at_its_cap() {
+    let database = TestDatabase::new(Engine::Sqlite);
+    let (store, log) = open(&database).await;
+    notes::create(&store).await;
+    let (mut largest, mut emptied, mut before) = (0, 0, 0);
+    for id in 0..200 {
+        write(&store, id).await;
+        assert_eq!(notes::find(&store, id).await.map(|text| text.len()), Some(10_000));
+        let bytes = log.bytes();
+        largest = largest.max(bytes);
+        emptied += u32::from(bytes < before);
+        before = bytes;
+    }
+    // One batch may go over it before the writer looks.
+    assert!(largest < CAP + (64 << 10), "{largest} bytes");
+    assert!(emptied >= 3, "2 MB went through a log of 256 KB and it was emptied {emptied} times");
+}
+
+#[tokio::test]
+async fn a_long_reader_only_delays_it() {
+    let database = TestDatabase::new(Engine::Sqlite);
+    let (store, log) = open(&database).await;
+    notes::create(&store).await;
+    let Database::Sqlite(path) = database.options().database else { panic!("SQLite is a file") };
+    let reader = rusqlite::Connection::open(path).expect("it opens");
+    reader.execute_batch("begin; select count(*) from notes;").expect("a snapshot");
+    for id in 0..100 {
+        write(&store, id).await;
+    }
+    assert!(log.bytes() > CAP, "the snapshot needs what is in the log");
+    reader.execute_batch("commit").expect("it lets go");
+    // The next attempt comes after at most another megabyte.
+    let mut id = 100;
+    while log.bytes() > CAP {
+        write(&store, id).await;
+        id += 1;
+        assert!(id < 300, "{} bytes after another 2 MB", log.bytes());
+    }
+    assert_eq!(notes::count(&store).await, id);
+}
+
+#[tokio::test]
+async fn a_closed_store_leaves_no_log_to_recover() {
+    let database = TestDatabase::new(Engine::Sqlite);
+    let (store, log) = open(&database).await;
+    notes::create(&store).await;
+    write(&store, 1).await;
+    assert_eq!(notes::count(&store).await, 1);
+    assert!(log.bytes() > 0);
+    drop(store);
+    assert_eq!(log.bytes(), 0);
+}
