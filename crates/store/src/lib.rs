@@ -8,17 +8,23 @@
 //! [`Store::command`] is the same for hot paths whose whole work is one statement on PostgreSQL.
 
 pub mod access;
+pub mod client_grants;
+pub mod clients;
 pub mod codes;
 pub mod config;
+pub mod connections;
 pub mod endings;
 pub mod executor;
 pub mod families;
 pub mod grants;
 pub mod logs;
 pub mod migrate;
+pub mod resource_servers;
 pub mod row;
 pub mod sessions;
+pub mod signing_keys;
 pub mod statement;
+pub mod tenants;
 pub mod users;
 pub mod value;
 
@@ -30,14 +36,20 @@ pub use value::Value;
 /// The statements of every module, for the test that prepares each on both engines.
 const STATEMENTS: &[&[&Statement]] = &[
     access::ALL,
+    client_grants::ALL,
+    clients::ALL,
     codes::ALL,
     config::ALL,
+    connections::ALL,
     endings::ALL,
     families::ALL,
     grants::ALL,
     logs::ALL,
     migrate::ALL,
+    resource_servers::ALL,
     sessions::ALL,
+    signing_keys::ALL,
+    tenants::ALL,
     users::ALL,
 ];
 

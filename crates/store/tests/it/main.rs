@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod flows;
