@@ -1,4 +1,4 @@
-//! A link between Curfew and a PostgreSQL server that breaks when a test says so.
+//! A link between Curfew and a PostgreSQL server that breaks when a test says so, or that speaks TLS.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +8,10 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// What becomes of the message at which a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +29,11 @@ pub struct Proxy {
     plan: Arc<Mutex<Plan>>,
     rounds: watch::Sender<u32>,
     listening: AbortHandle,
+    certificate: Option<String>,
 }
+
+/// What a client sends in the clear before a TLS handshake (PostgreSQL's SSLRequest: length and code).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 #[derive(Debug, Default)]
 struct Plan {
@@ -36,6 +44,28 @@ struct Plan {
 impl Proxy {
     /// Starts it in front of the server that `url` names.
     pub async fn to_postgres(url: &str) -> Self {
+        Self::start(url, None).await
+    }
+
+    /// Starts it in front of the server that `url` names, with TLS between the client and itself. Its certificate
+    /// is its own authority and good for `localhost` alone.
+    pub async fn to_postgres_with_tls(url: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([String::from("localhost")]).expect("a certificate");
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![made.cert.der().clone()],
+                PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()),
+            )
+            .expect("the key fits the certificate");
+        let mut proxy = Self::start(url, Some(TlsAcceptor::from(Arc::new(config)))).await;
+        proxy.certificate = Some(made.cert.pem());
+        proxy
+    }
+
+    async fn start(url: &str, tls: Option<TlsAcceptor>) -> Self {
         let config: Config = url.parse().expect("a connection string");
         let server = config.get_hosts().first().expect("a host").clone();
         let port = config.get_ports().first().copied().unwrap_or(5432);
@@ -49,14 +79,19 @@ impl Proxy {
         }
         let plan = Arc::new(Mutex::new(Plan::default()));
         let (rounds, _) = watch::channel(0);
-        let link = Link { server, port, plan: Arc::clone(&plan), rounds: rounds.clone() };
+        let link = Link { server, port, plan: Arc::clone(&plan), rounds: rounds.clone(), tls };
         let listening = tokio::spawn(link.listen(listener)).abort_handle();
-        Self { url, plan, rounds, listening }
+        Self { url, plan, rounds, listening, certificate: None }
     }
 
     /// How to connect through it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its certificate as PEM, when it speaks TLS.
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// Cuts the connection on which the next message to the server that holds `mark` comes.
@@ -87,6 +122,7 @@ struct Link {
     port: u16,
     plan: Arc<Mutex<Plan>>,
     rounds: watch::Sender<u32>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Link {
@@ -96,8 +132,21 @@ impl Link {
         }
     }
 
+    async fn connect(self, mut client: TcpStream) {
+        let Some(tls) = &self.tls else { return self.reach(client).await };
+        let mut request = [0; SSL_REQUEST.len()];
+        // A client that does not ask for TLS, or does not like our certificate, is not served.
+        if client.read_exact(&mut request).await.is_ok()
+            && request == SSL_REQUEST
+            && client.write_all(b"S").await.is_ok()
+            && let Ok(client) = tls.accept(client).await
+        {
+            self.reach(client).await;
+        }
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the server is the test's own")]
-    async fn connect(self, client: TcpStream) {
+    async fn reach(&self, client: impl AsyncRead + AsyncWrite + Unpin) {
         match &self.server {
             Host::Tcp(host) => {
                 let server = TcpStream::connect((host.as_str(), self.port)).await.expect("the server");
@@ -112,7 +161,11 @@ impl Link {
     }
 
     /// Passes bytes both ways. Both ends are closed when it returns.
-    async fn pass(&self, mut client: TcpStream, mut server: impl AsyncRead + AsyncWrite + Unpin) {
+    async fn pass(
+        &self,
+        mut client: impl AsyncRead + AsyncWrite + Unpin,
+        mut server: impl AsyncRead + AsyncWrite + Unpin,
+    ) {
         let mut rounds = self.rounds.subscribe();
         let (mut request, mut answer) = (vec![0; 1 << 16], vec![0; 1 << 16]);
         loop {
@@ -132,7 +185,7 @@ impl Link {
                 }
                 read = server.read(&mut answer) => {
                     let Some(bytes) = some_of(&answer, read) else { return };
-                    if client.write_all(bytes).await.is_err() {
+                    if client.write_all(bytes).await.is_err() || client.flush().await.is_err() {
                         return;
                     }
                 }

@@ -12,6 +12,7 @@
 
 mod postgres;
 mod sqlite;
+mod tls;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -76,7 +77,9 @@ pub struct StoreOptions {
 pub enum Database {
     /// A file; it is made when absent, its folder is not.
     Sqlite(PathBuf),
-    /// A connection string, `postgres://user:password@host/database` or key and value pairs.
+    /// A connection string, `postgres://user:password@host/database` or key and value pairs. With `sslmode=require`
+    /// (or stricter) the server's certificate is checked, with its name, against the file `sslrootcert`, or against
+    /// the system's authorities.
     Postgres(Secret<String>),
 }
 

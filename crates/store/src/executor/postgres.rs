@@ -22,6 +22,7 @@ use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 
+use super::tls::{self, Tls};
 use super::{Door, Lane, StoreOptions, Tx, Work, after_failure};
 use crate::row::Row;
 use crate::statement::Statement;
@@ -60,6 +61,7 @@ pub(super) struct Postgres {
 
 struct Pool {
     config: Config,
+    tls: Option<Tls>,
     set_up: String,
     idle: Mutex<Vec<Connection>>,
     ordinary: Arc<Semaphore>,
@@ -71,12 +73,14 @@ struct Pool {
 
 impl Postgres {
     pub(super) async fn open(url: &Secret<String>, options: &StoreOptions) -> Result<Self, Failure> {
-        let mut config = Config::from_str(url.expose())
+        let (url, root_certificates) = tls::take_parameters(url.expose());
+        let mut config = Config::from_str(&url)
             // The driver's words may hold parts of the text, and so the password.
             .map_err(|_| Failure::storage("the connection string", "it cannot be read"))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(Failure::storage("the connection string", "sslmode=require is not supported yet"));
-        }
+        let tls = match config.get_ssl_mode() {
+            SslMode::Require => Some(Tls::new(root_certificates.as_deref())?),
+            _ => None,
+        };
         config.application_name("curfew");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
@@ -103,6 +107,7 @@ impl Postgres {
         let for_endings = CONNECTIONS_FOR_ENDINGS.min(connections - 1);
         let pool = Arc::new(Pool {
             config,
+            tls,
             set_up,
             idle: Mutex::new(Vec::new()),
             ordinary: Arc::new(Semaphore::new(connections - for_endings)),
@@ -257,12 +262,23 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| match error.code() {
+        let warned = Arc::new(AtomicBool::new(false));
+        let refused = |error: tokio_postgres::Error| match error.code() {
             Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => busy(),
             _ => said("connect", &error),
-        })?;
-        let warned = Arc::new(AtomicBool::new(false));
-        tokio::spawn(drive(connection, Arc::clone(&warned)));
+        };
+        let client = match &self.tls {
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await.map_err(refused)?;
+                tokio::spawn(drive(connection, Arc::clone(&warned)));
+                client
+            }
+            Some(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await.map_err(refused)?;
+                tokio::spawn(drive(connection, Arc::clone(&warned)));
+                client
+            }
+        };
         let answers =
             client.simple_query(&self.set_up).await.map_err(|error| said("set up a connection", &error))?;
         let synchronous = answers.iter().find_map(|answer| match answer {

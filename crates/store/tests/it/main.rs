@@ -22,6 +22,8 @@ mod retries;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]
+mod transport;
+#[cfg(test)]
 mod values;
 #[cfg(test)]
 mod write_ahead_log;
