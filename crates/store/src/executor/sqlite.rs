@@ -55,7 +55,8 @@ pub(super) struct Sqlite {
     readers: Readers,
     long_reads: Arc<Semaphore>,
     queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    copier: Option<JoinHandle<()>>,
     background: Arc<Background>,
 }
 
@@ -102,11 +103,12 @@ impl Sqlite {
             readers,
             long_reads: Arc::new(Semaphore::new(options.readers.max(1))),
             queue,
-            threads: Vec::new(),
+            writer: None,
+            copier: None,
             background: Arc::clone(&background),
         };
-        sqlite.threads.push(spawn("sqlite-writer", Box::new(move || writer.work()))?);
-        sqlite.threads.push(spawn("sqlite-copier", Box::new(move || background.work(copier)))?);
+        sqlite.writer = Some(spawn("sqlite-writer", Box::new(move || writer.work()))?);
+        sqlite.copier = Some(spawn("sqlite-copier", Box::new(move || background.work(copier)))?);
         Ok(sqlite)
     }
 
@@ -135,16 +137,20 @@ impl Sqlite {
 /// Works off what is queued, so that nothing that was accepted is lost, and closes the file.
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        // The connection that closes last empties the log, which a read-only one cannot.
+        // The connection that closes last empties the log, so that the next start has nothing to recover: not a
+        // reader, which cannot, nor two at once, which keep each other from it.
         lock(&self.readers.idle).clear();
-        self.queue.close();
         self.background.close();
-        for thread in self.threads.drain(..) {
+        let join = |thread: Option<JoinHandle<()>>| {
             // The last clone of a store may be an argument of a flow, and then this is the writer itself.
-            if thread.thread().id() != std::thread::current().id() {
+            if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+            {
                 let _ = thread.join();
             }
-        }
+        };
+        join(self.copier.take());
+        self.queue.close();
+        join(self.writer.take());
     }
 }
 
