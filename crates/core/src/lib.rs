@@ -1,1 +1,62 @@
-//! curfew-core
+//! The rules: who may log in, what is issued, what ends with what. Never HTTP: the crate that knows HTTP calls these
+//! functions and renders what they decide.
+//!
+//! A flow is entered with a [`Ctx`](curfew_model::Ctx) and answers a
+//! [`Decision`](curfew_model::Decision) (both arms commit) or a [`Failure`](curfew_model::Failure) (rolls back).
+
+pub mod access_tokens;
+pub mod authorize;
+pub mod clients;
+pub mod config;
+pub mod endings;
+pub mod grants;
+pub mod issue;
+pub mod logout;
+pub mod logs;
+pub mod passwords;
+pub mod revoke;
+pub mod sessions;
+pub mod sweep;
+pub mod userinfo;
+pub mod users;
+
+use std::sync::Arc;
+
+use curfew_model::{Clock, Entropy};
+use curfew_store::Store;
+use curfew_tokens::KeyEncryptionKey;
+
+pub use config::TenantConfig;
+
+/// Everything the rules need: where data is, what time it is, where chance comes from.
+#[derive(Debug)]
+pub struct Core {
+    /// The database.
+    pub store: Store,
+    /// The present instant.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Password hashing, on threads of its own.
+    pub passwords: passwords::Passwords,
+    /// Opens the keys at rest.
+    pub kek: KeyEncryptionKey,
+    /// Parsed configuration by version.
+    pub cache: config::Cache,
+    /// Log rows on their way to the database.
+    pub logs: logs::LogWriter,
+}
+
+impl Core {
+    /// Puts the parts together. `argon2_threads` is how many passwords are hashed at once.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        kek: KeyEncryptionKey,
+        passwords: passwords::Passwords,
+    ) -> Self {
+        let logs = logs::LogWriter::new(store.clone());
+        Self { store, clock, entropy, passwords, kek, cache: config::Cache::default(), logs }
+    }
+}

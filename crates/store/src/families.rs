@@ -13,7 +13,7 @@ statements! {
         f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
-        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc \
+        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at \
         from families f \
         join tenants t on t.tenant = f.tenant \
         left join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
@@ -30,7 +30,7 @@ statements! {
         f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
-        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc \
+        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at \
         from families f \
         join tenants t on t.tenant = f.tenant \
         join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
@@ -65,6 +65,8 @@ statements! {
     /// The family ends; no row changes when it has ended before.
     pub END = "update families set ended_at = $4, ended_cause = $5 \
         where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null";
+    /// A family of before rotation was switched on begins to rotate.
+    pub START_ROTATING = "update families set rotating = 1 where tenant = $1 and user_key = $2 and grant_key = $3";
     /// A family that an ending spares.
     pub RESTAMP = "update families set counter = $4 where tenant = $1 and user_key = $2 and grant_key = $3";
     /// Replaces the metadata.
@@ -175,6 +177,8 @@ pub struct FamilyRow {
     pub last_activity: Option<Timestamp>,
     /// The user's document.
     pub user_doc: Option<String>,
+    /// Last change of it.
+    pub user_updated_at: Option<Timestamp>,
 }
 
 /// The state of the session a family began in.
@@ -291,6 +295,7 @@ fn family(row: &Row) -> Result<FamilyRow, Failure> {
         tenant_version: row.get(41)?,
         last_activity: row.get(42)?,
         user_doc: row.get(43)?,
+        user_updated_at: row.get(44)?,
     })
 }
 
@@ -412,6 +417,11 @@ pub async fn end(
     cause: &str,
 ) -> Result<bool, Failure> {
     Ok(tx.run(&END, params![tenant, &id.user, &id.grant, now, cause]).await? == 1)
+}
+
+/// Makes a family rotate from here on.
+pub async fn start_rotating(tx: &mut Tx, tenant: TenantId, id: &FamilyId) -> Result<(), Failure> {
+    tx.run(&START_ROTATING, params![tenant, &id.user, &id.grant]).await.map(|_| ())
 }
 
 /// Lifts a family that an ending spares to the counter the ending made.

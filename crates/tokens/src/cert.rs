@@ -78,6 +78,14 @@ impl Certificate {
         Ok(Self { der: certificate.der().to_vec() })
     }
 
+    /// A certificate from its PEM text; `None` when it is none.
+    pub fn from_pem(text: &str) -> Option<Self> {
+        match crate::pem::decode(text)? {
+            ("CERTIFICATE", der) => Some(Self::from_der(der)),
+            _ => None,
+        }
+    }
+
     /// A stored certificate; it is not looked into.
     pub fn from_der(der: Vec<u8>) -> Self {
         Self { der }

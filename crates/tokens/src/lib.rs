@@ -23,3 +23,14 @@ pub use alg::{JwsAlg, SigningAlg};
 pub use jws::{ParsedJws, parse_compact, sign_compact};
 pub use key::{Jwk, Jwks, PublicKey, SigningKey};
 pub use seal::{KeyEncryptionKey, SealKind, SealingKey, SealingKeys, UnsealError};
+
+/// Digests, for callers that have no other need of the cryptography below.
+pub mod digest {
+    /// SHA-256.
+    pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest.as_ref());
+        hash
+    }
+}

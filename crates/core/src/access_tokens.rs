@@ -1,0 +1,270 @@
+//! Reading access tokens back: whether one is ours, and whether it still lives.
+
+use std::sync::Arc;
+
+use curfew_model::config::Client;
+use curfew_model::{ClientId, Ctx, Failure, Timestamp, UserId};
+use curfew_store::access::{ChainFamily, ChainSession, ChainUser, TokenChain};
+use curfew_tokens::claims::AccessToken;
+use curfew_tokens::{SealKind, parse_compact};
+
+use crate::endings::spares_tokens_of_living_families;
+use crate::{Core, TenantConfig};
+
+/// Tolerated difference of clocks, in seconds.
+const CLOCK_SECONDS: i64 = 5;
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// Not a token of this server: bad form, signature, issuer or audience.
+    Invalid,
+    /// Its time is over.
+    Expired,
+    /// It has been ended.
+    Ended,
+}
+
+/// A token that lives.
+#[derive(Debug)]
+pub struct LiveToken {
+    /// What it says.
+    pub claims: AccessToken,
+    /// The configuration it was checked against.
+    pub config: Arc<TenantConfig>,
+    /// The client it was issued to.
+    pub client: Arc<Client>,
+    /// Whom it is about; `None` for a client's own.
+    pub user: Option<ChainUser>,
+}
+
+/// Checks an access token, JWT or sealed, that is presented to one of this server's own APIs.
+///
+/// Steps: 1 read it (signature with a key that is not revoked, or seal), 2 issuer, audience, time, 3 client, API and
+/// key still there and above their floors, 4 the user's chain.
+pub async fn check(
+    core: &Core,
+    ctx: &Ctx,
+    token: &str,
+    is_audience: fn(&str, &TenantConfig) -> bool,
+) -> Result<Result<LiveToken, Rejection>, Failure> {
+    let config = core.tenant(ctx.tenant).await?;
+    let claims = match read(&config, token) {
+        Ok(claims) => claims,
+        Err(rejection) => return Ok(Err(rejection)),
+    };
+    if !config.is_own_issuer(&claims.iss) || !claims.aud.iter().any(|aud| is_audience(aud, &config)) {
+        return Ok(Err(Rejection::Invalid));
+    }
+    if claims.exp <= ctx.now.seconds() {
+        return Ok(Err(Rejection::Expired));
+    }
+    if claims.iat > ctx.now.seconds() + CLOCK_SECONDS {
+        return Ok(Err(Rejection::Invalid));
+    }
+    let client_id = ClientId(claims.client_id.clone());
+    let (config, client) = core.configuration(ctx.tenant, &client_id).await?;
+    let Some(client) = client else { return Ok(Err(Rejection::Ended)) };
+    if !configuration_lives(&claims, &config, &client) {
+        return Ok(Err(Rejection::Ended));
+    }
+    if claims.cfw.user.is_none() {
+        let live = claims.sub == format!("{}@clients", client.id) && client_grant_lives(&claims, &client);
+        let token = LiveToken { claims, config, client, user: None };
+        return Ok(if live { Ok(token) } else { Err(Rejection::Ended) });
+    }
+    let chain = token_chain(core, ctx, &claims, client_id).await?;
+    let live = user_lives(&claims, &chain, &config, &client, ctx.now);
+    Ok(match chain.user {
+        Some(user) if live && user.user_id == UserId(claims.sub.clone()) => {
+            Ok(LiveToken { claims, config, client, user: Some(user) })
+        }
+        _ => Err(Rejection::Ended),
+    })
+}
+
+/// Reads a token without asking whether it lives.
+pub fn read(config: &TenantConfig, token: &str) -> Result<AccessToken, Rejection> {
+    let payload = if token.contains('.') {
+        let parsed = parse_compact(token).map_err(|_| Rejection::Invalid)?;
+        if !matches!(parsed.header.typ.as_deref(), Some("JWT" | "at+jwt" | "application/at+jwt")) {
+            return Err(Rejection::Invalid);
+        }
+        let kid = parsed.header.kid.as_deref().ok_or(Rejection::Invalid)?;
+        let key = config.verifying_key(kid).ok_or(Rejection::Invalid)?;
+        if !parsed.verify(key) {
+            return Err(Rejection::Invalid);
+        }
+        parsed.payload
+    } else {
+        let unsealed = config.sealing.unseal(SealKind::AccessToken, config.tenant, token);
+        unsealed.map_err(|_| Rejection::Invalid)?.plaintext
+    };
+    AccessToken::from_payload(&payload).map_err(|_| Rejection::Invalid)
+}
+
+async fn token_chain(
+    core: &Core,
+    ctx: &Ctx,
+    claims: &AccessToken,
+    client_id: ClientId,
+) -> Result<TokenChain, Failure> {
+    let arguments = (ctx.tenant, claims.cfw, claims.sid, client_id);
+    core.store
+        .read(arguments, |tx, (tenant, cfw, sid, client)| {
+            Box::pin(async move {
+                let Some(user) = cfw.user else {
+                    return Err(Failure::Internal("a chain needs a user".into()));
+                };
+                let session = sid.map(|sid| sid.session);
+                curfew_store::access::token_chain(
+                    tx,
+                    *tenant,
+                    &user,
+                    session.as_ref(),
+                    cfw.grant.as_ref(),
+                    client,
+                )
+                .await
+            })
+        })
+        .await
+}
+
+/// The client and the APIs: above the floors, still there.
+fn configuration_lives(claims: &AccessToken, config: &TenantConfig, client: &Client) -> bool {
+    let counter = claims.cfw.client_counter.unwrap_or(i64::MIN);
+    let api_lives = claims.aud.iter().all(|aud| {
+        is_userinfo(aud, config) || is_management(aud, config) || config.resource_server(aud).is_some()
+    });
+    counter >= client.floor && counter >= client.token_floor && api_lives
+}
+
+fn client_grant_lives(claims: &AccessToken, client: &Client) -> bool {
+    claims.cfw.grant.is_some_and(|key| client.grants.iter().any(|grant| grant.grant_key == key))
+}
+
+/// Whether what stands behind a user's token lives, up the chain.
+fn user_lives(
+    claims: &AccessToken,
+    chain: &TokenChain,
+    config: &TenantConfig,
+    client: &Client,
+    now: Timestamp,
+) -> bool {
+    let (Some(user), Some(counter)) = (&chain.user, claims.cfw.user_counter) else { return false };
+    let user_stands = !user.blocked
+        && counter >= chain.pair_family_floor
+        && chain.code_replayed_at.is_none()
+        && config.connection(&user.connection_id).is_some();
+    if !user_stands {
+        return false;
+    }
+    let family = chain.family.as_ref().map(|family| family_lives(family, chain, config, client, now));
+    match (claims.sid, &chain.session, family) {
+        (_, _, Some(false)) => false,
+        (Some(_), Some(session), family) => {
+            session_lives(session, user, config, now)
+                || (time_ran_out(session, user, now) && family == Some(true))
+        }
+        // The session was purged: it ended longer ago than any token lives.
+        (Some(_), None, _) => false,
+        (None, _, Some(true)) => true,
+        // Neither session nor family: the password grant without a refresh token.
+        (None, _, None) => counter >= user.credential_floor,
+    }
+}
+
+fn session_above_floors(session: &ChainSession, user: &ChainUser) -> bool {
+    session.counter >= user.session_floor
+        && session.identity_floor.is_some_and(|floor| session.counter >= floor)
+}
+
+fn session_lives(session: &ChainSession, user: &ChainUser, config: &TenantConfig, now: Timestamp) -> bool {
+    session.ended_at.is_none()
+        && session_above_floors(session, user)
+        && session.expires_at > now
+        && session.idle_expires_at > now
+        && config.connection(&session.connection_id).is_some()
+}
+
+/// Whether the session is over by time alone, which tokens with a living family behind them survive.
+fn time_ran_out(session: &ChainSession, user: &ChainUser, now: Timestamp) -> bool {
+    let overdue = session.ended_at.is_none() && (session.expires_at <= now || session.idle_expires_at <= now);
+    let ended_by_time = session.ended_cause.as_deref().is_some_and(spares_tokens_of_living_families);
+    session_above_floors(session, user) && (overdue || ended_by_time)
+}
+
+fn family_lives(
+    family: &ChainFamily,
+    chain: &TokenChain,
+    config: &TenantConfig,
+    client: &Client,
+    now: Timestamp,
+) -> bool {
+    let floor = chain.user.as_ref().map_or(i64::MAX, |user| user.family_floor);
+    let epoch =
+        config.connection(&family.connection_id).and_then(|connection| connection.epoch_for(&client.id));
+    family.ended_at.is_none()
+        && family.counter >= floor
+        && family.counter >= chain.pair_family_floor
+        && family.client_counter >= client.floor
+        && epoch.is_some_and(|epoch| family.connection_epoch >= epoch)
+        && family.expires_at.is_none_or(|at| at > now)
+        && family.idle_expires_at.is_none_or(|at| at > now)
+}
+
+/// Whether an audience is this tenant's `/userinfo`, under any of its domains.
+pub fn is_userinfo(audience: &str, config: &TenantConfig) -> bool {
+    audience.strip_suffix("userinfo").is_some_and(|issuer| config.is_own_issuer(issuer))
+}
+
+/// Whether an audience is this tenant's Management API, under any of its domains.
+pub fn is_management(audience: &str, config: &TenantConfig) -> bool {
+    audience.strip_suffix("api/v2/").is_some_and(|issuer| config.is_own_issuer(issuer))
+}
+
+/// Who calls the Management API.
+#[derive(Debug)]
+pub struct ManagementCaller {
+    /// The token's client.
+    pub client_id: ClientId,
+    /// The token's `sub`.
+    pub sub: String,
+    /// The user, when it is a user's token.
+    pub user: Option<ChainUser>,
+    /// What the token may do, as far as the client grant still allows it.
+    pub scopes: Vec<String>,
+    /// The token's id, for the log.
+    pub jti: String,
+    /// The configuration the check saw.
+    pub config: Arc<TenantConfig>,
+}
+
+/// Checks the bearer token of a Management API request. What the client grant no longer allows is taken away at once.
+pub async fn authorize_management(
+    core: &Core,
+    ctx: &Ctx,
+    token: &str,
+) -> Result<Result<ManagementCaller, Rejection>, Failure> {
+    let live = match check(core, ctx, token, is_management).await? {
+        Ok(live) => live,
+        Err(rejection) => return Ok(Err(rejection)),
+    };
+    let grant = live.claims.cfw.grant.and_then(|key| live.client.grants.iter().find(|g| g.grant_key == key));
+    let allowed = |scope: &str| match (&live.user, grant) {
+        (Some(_), _) => true,
+        (None, Some(grant)) => grant.doc.allow_all_scopes || grant.doc.scope.iter().any(|own| own == scope),
+        (None, None) => false,
+    };
+    let scopes =
+        live.claims.scope.split(' ').filter(|s| !s.is_empty() && allowed(s)).map(str::to_owned).collect();
+    Ok(Ok(ManagementCaller {
+        client_id: live.client.id.clone(),
+        sub: live.claims.sub,
+        user: live.user,
+        scopes,
+        jti: live.claims.jti,
+        config: live.config,
+    }))
+}

@@ -1,0 +1,477 @@
+//! The pages of a login: sealed state, credentials, sign-up, consent.
+//!
+//! Nothing is written before a credential was verified. The state of a login is sealed into the page's address and
+//! bound to the browser by a cookie per transaction; the credential step exchanges that cookie's secret, so that the
+//! state of before it no longer serves: Back after a logout yields nothing. From then on the state carries the session
+//! and its counter and dies with them.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use curfew_model::config::{Client, Connection};
+use curfew_model::secret::constant_time_eq;
+use curfew_model::{
+    ClientId, Ctx, Decision, Failure, LogCode, OAuthCode, Refusal, Secret, SessionKey, Sid, UserKey,
+};
+use curfew_store::{Lane, Tx};
+use curfew_tokens::SealKind;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Outcome, PageError, Request, Standing, give_consent, proceed, respond};
+use crate::logs::{self, LogEntry};
+use crate::sessions::start::record_login;
+use crate::sessions::{self, Authenticated, Started, cookie_value};
+use crate::users::{self, Checked, Creation, NewUser, check_password};
+use crate::{Core, TenantConfig};
+
+/// How long a login may take, from the request to the last page.
+pub const TRANSACTION_SECONDS: i64 = 3600;
+
+/// What is said when the state is of another browser, of another step, or too old.
+pub const LOST: &str = "You may have pressed the back button, refreshed during login, opened too many login dialogs, or there is some issue with cookies, since we couldn't find your session. Try logging in again from the application and if the problem persists please contact the administrator.";
+
+/// Which page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screen {
+    /// Identifier and password.
+    Login,
+    /// Sign-up.
+    Signup,
+    /// Consent.
+    Consent,
+}
+
+/// The state of a login, sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoginState {
+    /// The request.
+    #[serde(rename = "q")]
+    pub request: Request,
+    /// Names the transaction's cookie.
+    #[serde(rename = "i")]
+    pub id: String,
+    /// Hash of that cookie's secret.
+    #[serde(rename = "b")]
+    browser: String,
+    /// When it began, µs.
+    #[serde(rename = "t")]
+    started_at: i64,
+    /// The issuer it began under.
+    #[serde(rename = "d")]
+    issuer: String,
+    /// After the credential step: whose session.
+    #[serde(rename = "su", default, skip_serializing_if = "Option::is_none")]
+    user: Option<UserKey>,
+    /// Which session.
+    #[serde(rename = "ss", default, skip_serializing_if = "Option::is_none")]
+    session: Option<SessionKey>,
+    /// At which counter.
+    #[serde(rename = "sn", default, skip_serializing_if = "Option::is_none")]
+    counter: Option<i64>,
+    /// When the person authenticated, µs.
+    #[serde(rename = "sa", default, skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    /// Whether that was in this transaction.
+    #[serde(rename = "sf", default)]
+    fresh: bool,
+}
+
+/// The cookie that binds a transaction to its browser.
+#[derive(Debug, Clone)]
+pub struct TransactionCookie {
+    /// Names the cookie.
+    pub id: String,
+    /// Its value.
+    pub secret: Secret<String>,
+}
+
+/// A session cookie to set.
+#[derive(Debug, Clone)]
+pub struct CookieChange {
+    /// The sealed value.
+    pub value: Secret<String>,
+    /// `Max-Age`; `None` for a cookie that ends with the browser.
+    pub max_age_seconds: Option<i64>,
+}
+
+/// A page to show.
+#[derive(Debug, Clone)]
+pub struct Interaction {
+    /// Which.
+    pub screen: Screen,
+    /// Its sealed state.
+    pub state: String,
+    /// The transaction's cookie to set.
+    pub transaction: Option<TransactionCookie>,
+    /// The session cookie to set.
+    pub cookie: Option<CookieChange>,
+}
+
+fn browser_hash(secret: &str) -> String {
+    // The secret has 128 bits of its own; the hash only keeps it out of the address line.
+    let label = format!("curfew transaction v1|{secret}");
+    URL_SAFE_NO_PAD.encode(curfew_tokens::digest::sha256(label.as_bytes()))
+}
+
+/// What the form of a page must carry beside its state: derived from the transaction's cookie, which another site
+/// can neither read nor set.
+pub fn csrf_token(secret: &str) -> String {
+    let label = format!("curfew csrf v1|{secret}");
+    URL_SAFE_NO_PAD.encode(curfew_tokens::digest::sha256(label.as_bytes()))
+}
+
+fn new_transaction(ctx: &Ctx, id: Option<String>) -> TransactionCookie {
+    TransactionCookie {
+        id: id.unwrap_or_else(|| ctx.entropy.alphanumeric(10)),
+        secret: Secret::new(URL_SAFE_NO_PAD.encode(ctx.entropy.bytes::<16>())),
+    }
+}
+
+fn seal(config: &TenantConfig, ctx: &Ctx, state: &LoginState) -> String {
+    let plaintext = serde_json::to_vec(state).unwrap_or_default();
+    config.seal(SealKind::LoginState, &plaintext, ctx)
+}
+
+/// Shows the first page of a login.
+pub fn start(ctx: &Ctx, config: &TenantConfig, request: Request) -> Outcome {
+    let transaction = new_transaction(ctx, None);
+    let screen = if request.signup { Screen::Signup } else { Screen::Login };
+    let state = LoginState {
+        request,
+        id: transaction.id.clone(),
+        browser: browser_hash(transaction.secret.expose()),
+        started_at: ctx.now.micros(),
+        issuer: ctx.issuer.to_string(),
+        user: None,
+        session: None,
+        counter: None,
+        auth_time: None,
+        fresh: false,
+    };
+    let state = seal(config, ctx, &state);
+    if state.len() > curfew_tokens::seal::SEALED_BYTES_MAX {
+        return Outcome::Page(PageError {
+            code: OAuthCode::InvalidRequest,
+            description: "The request is too large".to_owned(),
+            lost: false,
+            start_again: None,
+        });
+    }
+    Outcome::Interact(Box::new(Interaction { screen, state, transaction: Some(transaction), cookie: None }))
+}
+
+/// Shows the consent page, its state bound to the session.
+pub(super) fn ask_consent(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    request: Request,
+    standing: &Standing,
+    cookie: Option<CookieChange>,
+) -> Outcome {
+    let transaction = new_transaction(ctx, None);
+    let state = LoginState {
+        request,
+        id: transaction.id.clone(),
+        browser: browser_hash(transaction.secret.expose()),
+        started_at: ctx.now.micros(),
+        issuer: ctx.issuer.to_string(),
+        user: Some(standing.sid.user),
+        session: Some(standing.sid.session),
+        counter: Some(standing.counter),
+        auth_time: Some(standing.auth_time.micros()),
+        fresh: standing.fresh,
+    };
+    let state = seal(config, ctx, &state);
+    let screen = Screen::Consent;
+    Outcome::Interact(Box::new(Interaction { screen, state, transaction: Some(transaction), cookie }))
+}
+
+/// A page's state that is proven to be this browser's, with tenant and client as they are now.
+#[derive(Debug)]
+pub struct Opened {
+    /// The state.
+    pub state: LoginState,
+    /// The tenant's configuration.
+    pub config: Arc<TenantConfig>,
+    /// The client.
+    pub client: Arc<Client>,
+}
+
+fn lost(config: &TenantConfig, client: Option<&Client>) -> PageError {
+    let start_again = client
+        .and_then(|client| client.doc.initiate_login_uri.clone())
+        .or_else(|| config.settings.default_redirection_uri.clone());
+    PageError { code: OAuthCode::InvalidRequest, description: LOST.to_owned(), lost: true, start_again }
+}
+
+/// Which transaction a sealed state belongs to, so that its cookie can be found. Proves nothing.
+pub async fn transaction_id(core: &Core, ctx: &Ctx, sealed: &str) -> Result<Option<String>, Failure> {
+    let config = core.tenant(ctx.tenant).await?;
+    Ok(unseal(&config, sealed).map(|state| state.id))
+}
+
+fn unseal(config: &TenantConfig, sealed: &str) -> Option<LoginState> {
+    let unsealed = config.sealing.unseal(SealKind::LoginState, config.tenant, sealed).ok()?;
+    serde_json::from_slice(&unsealed.plaintext).ok()
+}
+
+/// Opens a page's state.
+///
+/// Steps: 1 unseal, 2 same browser, same issuer, in time, 3 the client is still there and still has the callback.
+pub async fn open(
+    core: &Core,
+    ctx: &Ctx,
+    sealed: &str,
+    secret: Option<&str>,
+) -> Result<Result<Opened, PageError>, Failure> {
+    let config = core.tenant(ctx.tenant).await?;
+    let Some(state) = unseal(&config, sealed) else { return Ok(Err(lost(&config, None))) };
+    let client_id = ClientId(state.request.client_id.clone());
+    let (config, client) = core.configuration(ctx.tenant, &client_id).await?;
+    let same_browser = secret
+        .is_some_and(|secret| constant_time_eq(browser_hash(secret).as_bytes(), state.browser.as_bytes()));
+    let age_micros = ctx.now.micros() - state.started_at;
+    let in_time = (0..=TRANSACTION_SECONDS * 1_000_000).contains(&age_micros);
+    let Some(client) = client else { return Ok(Err(lost(&config, None))) };
+    if !same_browser || !in_time || state.issuer != *ctx.issuer {
+        return Ok(Err(lost(&config, Some(&client))));
+    }
+    if !super::redirect::matches_callback(&client.doc.callbacks, &state.request.redirect_uri) {
+        return Ok(Err(lost(&config, Some(&client))));
+    }
+    Ok(Ok(Opened { state, config, client }))
+}
+
+impl LoginState {
+    /// Whether the credential step is behind it.
+    pub fn is_consent(&self) -> bool {
+        self.session.is_some()
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        Some(Standing {
+            sid: Sid { user: self.user?, session: self.session? },
+            counter: self.counter?,
+            auth_time: curfew_model::Timestamp::from_micros(self.auth_time?),
+            fresh: self.fresh,
+        })
+    }
+}
+
+/// The connections a login may use: the named one, or every one that the client has.
+pub fn connections(opened: &Opened) -> impl Iterator<Item = &Connection> {
+    let named = opened.state.request.connection_id.as_ref();
+    opened.config.connections.iter().filter(move |connection| {
+        connection.strategy == "auth0"
+            && connection.epoch_for(&opened.client.id).is_some()
+            && named.is_none_or(|id| *id == connection.id)
+    })
+}
+
+/// What a submitted credential form comes to.
+#[derive(Debug)]
+pub enum LoginResult {
+    /// Wrong; the same page again.
+    Wrong,
+    /// Sign-up: an e-mail or user name that cannot be, or that somebody has.
+    NotPossible,
+    /// Sign-up: the password breaks the policy.
+    WeakPassword,
+    /// On to the client, or to the next page.
+    Done(Outcome),
+}
+
+/// Takes identifier and password from the login page.
+pub async fn submit_login(
+    core: &Core,
+    ctx: &Ctx,
+    opened: Opened,
+    identifier: &str,
+    password: &Secret<String>,
+    cookie: Option<&str>,
+) -> Result<LoginResult, Failure> {
+    if opened.state.is_consent() {
+        return Ok(LoginResult::Done(Outcome::Page(lost(&opened.config, Some(&opened.client)))));
+    }
+    let Some(connection) = connections(&opened).next() else {
+        return Ok(LoginResult::Done(no_connection(ctx, &opened)));
+    };
+    let client_id = opened.client.id.as_str();
+    match check_password(core, ctx, connection, client_id, identifier, password).await? {
+        Checked::Wrong => Ok(LoginResult::Wrong),
+        Checked::Right { person, .. } => {
+            logged_in(core, ctx, opened, person, cookie).await.map(LoginResult::Done)
+        }
+    }
+}
+
+fn no_connection(ctx: &Ctx, opened: &Opened) -> Outcome {
+    let Opened { state, config, client } = opened;
+    let text = "the connection is not enabled";
+    respond::error(ctx, config, Some(client), &state.request, OAuthCode::InvalidRequest, text)
+}
+
+/// Takes the sign-up page's form: makes the user and goes on as after a login.
+pub async fn submit_signup(
+    core: &Core,
+    ctx: &Ctx,
+    opened: Opened,
+    doc: serde_json::Map<String, serde_json::Value>,
+    password: Secret<String>,
+    cookie: Option<&str>,
+) -> Result<LoginResult, Failure> {
+    let found = connections(&opened).find(|connection| !connection.doc.options.disable_signup).cloned();
+    let Some(connection) = found else { return Ok(LoginResult::Done(no_connection(ctx, &opened))) };
+    let connection_id = connection.id.clone();
+    let new = NewUser {
+        connection,
+        doc: users::signup_document(&doc),
+        password: Some(password),
+        identity_id: None,
+        blocked: None,
+    };
+    let row = match users::create(core, ctx, new).await? {
+        Creation::Created(row) => row,
+        Creation::WeakPassword(_) => return Ok(LoginResult::WeakPassword),
+        Creation::Exists | Creation::Invalid(_) => return Ok(LoginResult::NotPossible),
+    };
+    let identity_id = row.user_id.as_str().trim_start_matches("auth0|").to_owned();
+    let person = Authenticated {
+        user_key: row.user_key,
+        user_id: row.user_id,
+        counter: row.counter,
+        provider: "auth0".to_owned(),
+        identity_id,
+        connection_id,
+        method: "pwd",
+    };
+    logged_in(core, ctx, opened, person, cookie).await.map(LoginResult::Done)
+}
+
+/// After the credential step.
+///
+/// Steps: 1 count the login, 2 refuse a blocked user to the callback, 3 begin or renew the session, 4 go on.
+async fn logged_in(
+    core: &Core,
+    ctx: &Ctx,
+    opened: Opened,
+    person: Authenticated,
+    cookie: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let Opened { state, config, client } = opened;
+    let present = match cookie {
+        Some(cookie) => sessions::find_by_cookie(core, ctx, &config, cookie, None).await?,
+        None => None,
+    };
+    let counter = person.counter;
+    let arguments = (ctx.clone(), Arc::clone(&config), person, present, client.id.clone());
+    let started = core
+        .store
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, person, present, client_id)| {
+            Box::pin(begin_session(tx, ctx, config, person, present.as_ref(), client_id))
+        })
+        .await?;
+    let started = match started {
+        Decision::Granted(started) => started,
+        Decision::Refused(refusal) => {
+            let error = respond::error(
+                ctx,
+                &config,
+                Some(&client),
+                &state.request,
+                refusal.code,
+                &refusal.description,
+            );
+            return Ok(error);
+        }
+    };
+    let change = started.secret.as_ref().map(|secret| CookieChange {
+        value: Secret::new(cookie_value(&config, ctx, &started.sid, secret)),
+        max_age_seconds: started.persistent.then_some(started.lifetime_seconds),
+    });
+    let standing = Standing { sid: started.sid, counter, auth_time: ctx.now, fresh: true };
+    proceed(core, ctx, &config, &client, state.request, standing, change).await
+}
+
+async fn begin_session(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    person: &Authenticated,
+    present: Option<&curfew_store::sessions::SessionRow>,
+    client_id: &ClientId,
+) -> Result<Decision<Started>, Failure> {
+    record_login(tx, ctx, &person.user_key).await?;
+    let row = curfew_store::users::find(tx, ctx.tenant, &person.user_key).await?;
+    let blocked = row.is_none_or(|row| row.blocked == Some(true));
+    let mut entry = LogEntry {
+        code: LogCode::Login,
+        user_id: Some(person.user_id.as_str()),
+        client_id: Some(client_id.as_str()),
+        description: "Successful login",
+        details: json!({}),
+    };
+    if blocked {
+        entry.code = LogCode::LoginFailed;
+        entry.description = "user is blocked";
+        logs::write(tx, ctx, &entry).await?;
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::Unauthorized, "user is blocked")));
+    }
+    let started = sessions::start(tx, ctx, config, person, present).await?;
+    entry.details = json!({"session_id": started.sid.to_string()});
+    logs::write(tx, ctx, &entry).await?;
+    Ok(Decision::Granted(started))
+}
+
+/// Takes the consent page's answer.
+///
+/// Steps: 1 the session of the state is the browser's and lives, 2 a "no" goes to the client (or to our page under
+/// open-redirect protection), 3 a "yes" is stored, 4 the answer.
+pub async fn submit_consent(
+    core: &Core,
+    ctx: &Ctx,
+    opened: Opened,
+    accepted: bool,
+    cookie: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let Opened { state, config, client } = opened;
+    let session = match cookie {
+        Some(cookie) => sessions::find_by_cookie(core, ctx, &config, cookie, None).await?,
+        None => None,
+    };
+    let standing = state.standing().filter(|standing| {
+        session.as_ref().is_some_and(|row| {
+            row.sid == standing.sid
+                && standing.counter >= row.user_session_floor
+                && row.identity_session_floor.is_some_and(|floor| standing.counter >= floor)
+        })
+    });
+    let Some(standing) = standing else { return Ok(Outcome::Page(lost(&config, Some(&client)))) };
+    if !accepted {
+        return Ok(declined(ctx, &config, &client, &state.request));
+    }
+    let arguments = (ctx.clone(), standing.sid.user, client.id.clone(), state.request.clone());
+    let consent = core
+        .store
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, user, client, request)| {
+            let audience = request.audience.as_deref().unwrap_or("");
+            Box::pin(give_consent(tx, ctx, user, client, audience, &request.scope))
+        })
+        .await?;
+    respond::success(core, ctx, &config, &client, state.request, standing, Some(consent), None).await
+}
+
+fn declined(ctx: &Ctx, config: &TenantConfig, client: &Client, request: &Request) -> Outcome {
+    let text = "User did not authorize the request";
+    if client.doc.is_first_party || client.doc.redirection_policy.as_deref() == Some("allow_always") {
+        return respond::error(ctx, config, Some(client), request, OAuthCode::AccessDenied, text);
+    }
+    Outcome::Page(PageError {
+        code: OAuthCode::AccessDenied,
+        description: text.to_owned(),
+        lost: false,
+        start_again: None,
+    })
+}

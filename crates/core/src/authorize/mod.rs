@@ -1,0 +1,368 @@
+//! The authorization endpoint (RFC 6749 §3.1, OIDC Core §3).
+//!
+//! [`CHECKS`] is every check of a request, in order; each is a small function in [`checks`]. Before client and
+//! `redirect_uri` are proven an error goes to our own page, afterwards to the client. What follows is decided in
+//! [`begin`]: single sign-on, the login page, consent, the answer.
+
+pub mod checks;
+pub mod interact;
+pub mod redirect;
+pub mod respond;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use curfew_model::config::Client;
+use curfew_model::{ClientId, Ctx, Failure, LogCode, OAuthCode, Sid, Timestamp, UserKey};
+use curfew_store::sessions::SessionRow;
+use curfew_store::{Lane, Tx, grants as consents};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+pub use checks::{CHECKS, Denial};
+pub use interact::{CookieChange, Interaction, LoginState, Screen, TransactionCookie};
+pub use respond::Response;
+
+use crate::issue::has_scope;
+use crate::logs::LogEntry;
+use crate::sessions::{self, touch, touch_due};
+use crate::{Core, TenantConfig};
+
+/// Largest sum of the parameters' bytes; a browser's address line takes no more.
+pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// How the answer reaches the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseMode {
+    /// OAuth 2.0 Multiple Response Type Encoding Practices §2.1.
+    Query,
+    /// The same.
+    Fragment,
+    /// OAuth 2.0 Form Post Response Mode.
+    FormPost,
+    /// A page that posts a message to the window that framed or opened it.
+    WebMessage,
+}
+
+/// A request that passed every check. Sealed into the login page's state.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// `client_id`.
+    #[serde(rename = "c")]
+    pub client_id: String,
+    /// `redirect_uri`, registered.
+    #[serde(rename = "r")]
+    pub redirect_uri: String,
+    /// `response_type` holds `code`.
+    #[serde(rename = "rc", default)]
+    pub wants_code: bool,
+    /// `response_type` holds `token`.
+    #[serde(rename = "rt", default)]
+    pub wants_token: bool,
+    /// `response_type` holds `id_token`.
+    #[serde(rename = "ri", default)]
+    pub wants_id_token: bool,
+    /// `response_mode`, or the response type's default.
+    #[serde(rename = "m", default)]
+    pub response_mode: Option<ResponseMode>,
+    /// What may be granted of `scope`.
+    #[serde(rename = "p", default)]
+    pub scope: String,
+    /// `audience`, or the tenant's default.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// `state`.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// `nonce`.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// `code_challenge`.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub code_challenge: Option<String>,
+    /// `code_challenge_method`.
+    #[serde(rename = "hm", default, skip_serializing_if = "Option::is_none")]
+    pub code_challenge_method: Option<String>,
+    /// `prompt=none`.
+    #[serde(rename = "pn", default)]
+    pub prompt_none: bool,
+    /// `prompt=login` or `select_account`.
+    #[serde(rename = "pl", default)]
+    pub prompt_login: bool,
+    /// `prompt=consent`.
+    #[serde(rename = "pc", default)]
+    pub prompt_consent: bool,
+    /// `max_age`, seconds.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<i64>,
+    /// `login_hint`.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub login_hint: Option<String>,
+    /// `screen_hint=signup` or `prompt=create`.
+    #[serde(rename = "u", default)]
+    pub signup: bool,
+    /// The connection named by `connection`.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub connection_id: Option<String>,
+    /// `ui_locales`.
+    #[serde(rename = "ui", default, skip_serializing_if = "Option::is_none")]
+    pub ui_locales: Option<String>,
+}
+
+/// An error that cannot go to a client.
+#[derive(Debug, Clone)]
+pub struct PageError {
+    /// The code.
+    pub code: OAuthCode,
+    /// For people.
+    pub description: String,
+    /// Whether the login transaction is lost, which has a page of its own.
+    pub lost: bool,
+    /// Where the login can start again, if the client or the tenant says.
+    pub start_again: Option<String>,
+}
+
+/// What the endpoint answers.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Our own error page.
+    Page(PageError),
+    /// An answer to the client.
+    Respond(Box<Response>),
+    /// A page of ours.
+    Interact(Box<Interaction>),
+}
+
+/// The person behind an authorization, proven by a session.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The session.
+    pub sid: Sid,
+    /// The user's counter the session was made or renewed at.
+    pub counter: i64,
+    /// When the person authenticated.
+    pub auth_time: Timestamp,
+    /// Whether that was in this very transaction.
+    pub fresh: bool,
+}
+
+/// Begins an authorization.
+///
+/// Steps: 1 every check of [`CHECKS`], 2 the session behind the cookie, if it serves this request, 3 without one the
+/// login page, or `login_required` under `prompt=none`, 4 go on with [`proceed`].
+pub async fn begin(
+    core: &Core,
+    ctx: &Ctx,
+    parameters: &HashMap<String, String>,
+    cookie: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let client_id = ClientId(parameters.get("client_id").cloned().unwrap_or_default());
+    let (config, client) = core.configuration(ctx.tenant, &client_id).await?;
+    let request = match checks::run(&config, client.as_deref(), parameters) {
+        Ok(request) => request,
+        Err(denied) => {
+            return Ok(match *denied {
+                (Denial::Page(error), _) => Outcome::Page(error),
+                (Denial::Client(code, description), draft) => {
+                    respond::error(ctx, &config, client.as_deref(), &draft, code, &description)
+                }
+            });
+        }
+    };
+    let Some(client) = client else {
+        return Err(Failure::Internal("a request without client passed the checks".into()));
+    };
+    let session = match cookie {
+        Some(cookie) => sessions::find_by_cookie(core, ctx, &config, cookie, None).await?,
+        None => None,
+    };
+    let usable = session.filter(|session| serves(&request, session, &config, &client, ctx.now));
+    match usable {
+        Some(session) => {
+            let standing = Standing {
+                sid: session.sid,
+                counter: session.counter,
+                auth_time: session.authenticated_at,
+                fresh: false,
+            };
+            if !note_use(core, ctx, &config, &session).await? {
+                return no_session(core, ctx, &config, &client, request);
+            }
+            proceed(core, ctx, &config, &client, request, standing, None).await
+        }
+        None => no_session(core, ctx, &config, &client, request),
+    }
+}
+
+fn no_session(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    client: &Arc<Client>,
+    request: Request,
+) -> Result<Outcome, Failure> {
+    if request.prompt_none {
+        log_silent(core, ctx, LogCode::SilentLoginFailed, client, None, "Login required");
+        return Ok(respond::error(
+            ctx,
+            config,
+            Some(client),
+            &request,
+            OAuthCode::LoginRequired,
+            "Login required",
+        ));
+    }
+    Ok(interact::start(ctx, config, request))
+}
+
+/// Whether a living session serves this request: no fresh login demanded, young enough, of the demanded connection,
+/// which the client may use.
+fn serves(
+    request: &Request,
+    session: &SessionRow,
+    config: &TenantConfig,
+    client: &Client,
+    now: Timestamp,
+) -> bool {
+    let young = request
+        .max_age
+        .is_none_or(|max_age| max_age > 0 && session.authenticated_at.plus_seconds(max_age) >= now);
+    let connection = request.connection_id.as_ref().is_none_or(|id| *id == session.connection_id);
+    let enabled = config.connection(&session.connection_id).and_then(|c| c.epoch_for(&client.id)).is_some();
+    !request.prompt_login && young && connection && enabled
+}
+
+/// Writes a use of the session when one is due; `false` when the session ended meanwhile.
+async fn note_use(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    session: &SessionRow,
+) -> Result<bool, Failure> {
+    let Some(idle_expires_at) = touch_due(session, config, ctx.now) else { return Ok(true) };
+    let arguments = (ctx.clone(), session.clone(), idle_expires_at);
+    core.store
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, session, idle)| {
+            Box::pin(touch(tx, ctx, session, *idle))
+        })
+        .await
+}
+
+/// Goes on with a person who is proven: consent if it is due, then the answer.
+///
+/// `cookie` is the session cookie to set with whatever is answered.
+pub async fn proceed(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    client: &Arc<Client>,
+    request: Request,
+    standing: Standing,
+    cookie: Option<CookieChange>,
+) -> Result<Outcome, Failure> {
+    let consent = match consent(core, ctx, config, client, &request, &standing.sid.user).await? {
+        Consent::NotNeeded => None,
+        Consent::Given(id) => Some(id),
+        Consent::Due if request.prompt_none => {
+            let text = "Consent required";
+            return Ok(respond::error(ctx, config, Some(client), &request, OAuthCode::ConsentRequired, text));
+        }
+        Consent::Due => return Ok(interact::ask_consent(ctx, config, request, &standing, cookie)),
+    };
+    respond::success(core, ctx, config, client, request, standing, consent, cookie).await
+}
+
+enum Consent {
+    NotNeeded,
+    Given(String),
+    Due,
+}
+
+/// Whether the person must be asked: third parties always once, first parties at an API that wants it, or where
+/// anybody could have registered the callback.
+async fn consent(
+    core: &Core,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    request: &Request,
+    user: &UserKey,
+) -> Result<Consent, Failure> {
+    if !needs_consent(config, client, request) && !request.prompt_consent {
+        return Ok(Consent::NotNeeded);
+    }
+    let audience = request.audience.clone().unwrap_or_default();
+    let arguments = (ctx.tenant, *user, client.id.clone(), audience);
+    let found = core
+        .store
+        .read(arguments, |tx, (tenant, user, client, audience)| {
+            Box::pin(consents::find(tx, *tenant, user, client, audience))
+        })
+        .await?;
+    let covers =
+        |scope: &str| request.scope.split(' ').filter(|s| !s.is_empty()).all(|s| has_scope(scope, s));
+    Ok(match found {
+        Some(row) if covers(&row.scope) && !request.prompt_consent => Consent::Given(row.id),
+        _ => Consent::Due,
+    })
+}
+
+fn needs_consent(config: &TenantConfig, client: &Client, request: &Request) -> bool {
+    if !client.doc.is_first_party {
+        return true;
+    }
+    let Some(server) = request.audience.as_deref().and_then(|audience| config.resource_server(audience))
+    else {
+        return false;
+    };
+    let confirmation_skipped = client
+        .doc
+        .skip_non_verifiable_callback_uri_confirmation_prompt
+        .or(config.settings.skip_non_verifiable_callback_uri_confirmation_prompt)
+        .unwrap_or(false);
+    let verifiable = redirect::is_verifiable(&request.redirect_uri) || confirmation_skipped;
+    !(server.doc.skip_consent_for_verifiable_first_party_clients && verifiable)
+}
+
+/// Stores a consent in the caller's transaction and answers its id.
+pub(crate) async fn give_consent(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    user: &UserKey,
+    client: &ClientId,
+    audience: &str,
+    scope: &str,
+) -> Result<String, Failure> {
+    let before = consents::find(tx, ctx.tenant, user, client, audience).await?;
+    let (id, scope) = match before {
+        Some(row) => {
+            let both = format!("{} {scope}", row.scope);
+            (row.id, crate::issue::scope_values(&both).collect::<Vec<_>>().join(" "))
+        }
+        None => (ctx.entropy.hex(24), scope.to_owned()),
+    };
+    let row = consents::GrantRow {
+        id: id.clone(),
+        client_id: client.clone(),
+        user_key: *user,
+        audience: audience.to_owned(),
+        scope,
+        user_id: String::new(),
+    };
+    consents::upsert(tx, ctx.tenant, &row, ctx.now).await?;
+    Ok(id)
+}
+
+pub(crate) fn log_silent(
+    core: &Core,
+    ctx: &Ctx,
+    code: LogCode,
+    client: &Client,
+    user_id: Option<&str>,
+    description: &str,
+) {
+    let details = json!({});
+    core.logs
+        .send(ctx, &LogEntry { code, user_id, client_id: Some(client.id.as_str()), description, details });
+}

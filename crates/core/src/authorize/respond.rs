@@ -1,0 +1,250 @@
+//! The answer to the client: what it is handed, and how.
+
+use std::sync::Arc;
+
+use curfew_model::config::Client;
+use curfew_model::{Ctx, Failure, GrantKey, LogCode, OAuthCode};
+use curfew_store::{Lane, sessions as session_store, users};
+use curfew_tokens::SealKind;
+
+use super::interact::CookieChange;
+use super::{Outcome, PageError, Request, ResponseMode, Standing, log_silent, redirect};
+use crate::grants::authorization_code::{CODE_SECONDS, CodeValue};
+use crate::issue::{self, IdTokenRequest, Issue, Subject, has_scope};
+use crate::sessions::{Life, life};
+use crate::{Core, TenantConfig};
+
+/// An answer that goes to the client's `redirect_uri`.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Proven to be the client's.
+    pub redirect_uri: String,
+    /// How.
+    pub mode: ResponseMode,
+    /// What.
+    pub parameters: Vec<(&'static str, String)>,
+    /// For `web_message`: where the page may be framed.
+    pub web_origins: Vec<String>,
+    /// The session cookie to set with it.
+    pub cookie: Option<CookieChange>,
+    /// Whether the login transaction is over, so that its cookie goes.
+    pub ends_transaction: bool,
+}
+
+/// An error to the client (RFC 6749 §4.1.2.1), with `state` and `iss` (RFC 9207). Without a proven client and
+/// `redirect_uri` it is our own page.
+pub fn error(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: Option<&Client>,
+    request: &Request,
+    code: OAuthCode,
+    description: &str,
+) -> Outcome {
+    let Some(client) = client.filter(|_| !request.redirect_uri.is_empty()) else {
+        let description = description.to_owned();
+        return Outcome::Page(PageError { code, description, lost: false, start_again: None });
+    };
+    let parameters = vec![("error", code.as_str().to_owned()), ("error_description", description.to_owned())];
+    deliver(ctx, config, client, request, parameters, None)
+}
+
+fn deliver(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    request: &Request,
+    mut parameters: Vec<(&'static str, String)>,
+    cookie: Option<CookieChange>,
+) -> Outcome {
+    if let Some(state) = &request.state {
+        parameters.push(("state", state.clone()));
+    }
+    if config.settings.authorization_response_iss_parameter_supported != Some(false) {
+        parameters.push(("iss", ctx.issuer.to_string()));
+    }
+    let front = request.wants_token || request.wants_id_token;
+    let default = if front { ResponseMode::Fragment } else { ResponseMode::Query };
+    let mode = request.response_mode.unwrap_or(default);
+    if mode == ResponseMode::WebMessage && !may_receive_messages(client, &request.redirect_uri) {
+        let description =
+            "The origin of redirect_uri is not among the client's allowed web origins".to_owned();
+        return Outcome::Page(PageError {
+            code: OAuthCode::InvalidRequest,
+            description,
+            lost: false,
+            start_again: None,
+        });
+    }
+    Outcome::Respond(Box::new(Response {
+        redirect_uri: request.redirect_uri.clone(),
+        mode,
+        parameters,
+        web_origins: client.doc.web_origins.clone(),
+        cookie,
+        ends_transaction: true,
+    }))
+}
+
+fn may_receive_messages(client: &Client, redirect_uri: &str) -> bool {
+    redirect::origin(redirect_uri).is_some_and(|origin| {
+        client.doc.web_origins.iter().any(|entry| entry.trim_end_matches('/').eq_ignore_ascii_case(&origin))
+    })
+}
+
+/// An authorization: a code, tokens, or both.
+///
+/// Steps: 1 for tokens handed out here, read user and session once more and note that the client took part, 2 seal the
+/// code, 3 sign, 4 answer.
+#[expect(clippy::too_many_arguments, reason = "the one meeting point of request, person, consent and cookie")]
+pub async fn success(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    client: &Arc<Client>,
+    request: Request,
+    standing: Standing,
+    consent: Option<String>,
+    cookie: Option<CookieChange>,
+) -> Result<Outcome, Failure> {
+    let grant = GrantKey::generate(&*ctx.entropy);
+    let mut parameters = Vec::with_capacity(6);
+    let code =
+        request.wants_code.then(|| seal_code(ctx, config, client, &request, &standing, grant, consent));
+    if let Some(code) = &code {
+        parameters.push(("code", code.clone()));
+    }
+    if request.wants_token || request.wants_id_token {
+        let Some(subject) = subject(core, ctx, config, client, &standing).await? else {
+            let text = "Login required";
+            return Ok(error(ctx, config, Some(client), &request, OAuthCode::LoginRequired, text));
+        };
+        issue_here(
+            ctx,
+            config,
+            client,
+            &request,
+            &standing,
+            &subject,
+            grant,
+            code.as_deref(),
+            &mut parameters,
+        )?;
+    }
+    if request.prompt_none || !standing.fresh {
+        log_silent(core, ctx, LogCode::SilentLogin, client, None, "Successful silent authentication");
+    }
+    Ok(deliver(ctx, config, client, &request, parameters, cookie))
+}
+
+fn seal_code(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    request: &Request,
+    standing: &Standing,
+    grant: GrantKey,
+    consent: Option<String>,
+) -> String {
+    let value = CodeValue {
+        issuer: ctx.issuer.to_string(),
+        client_id: client.id.0.clone(),
+        client_counter: client.counter,
+        user: standing.sid.user,
+        session: standing.sid.session,
+        grant,
+        counter: standing.counter,
+        redirect_uri: request.redirect_uri.clone(),
+        code_challenge: request.code_challenge.clone(),
+        code_challenge_method: request.code_challenge_method.clone(),
+        nonce: request.nonce.clone(),
+        scope: request.scope.clone(),
+        audience: request.audience.clone(),
+        auth_time: standing.auth_time.micros(),
+        auth_time_wanted: auth_time_wanted(request),
+        consent,
+        expires_at: ctx.now.plus_seconds(CODE_SECONDS).micros(),
+        cnf: None,
+    };
+    let plaintext = serde_json::to_vec(&value).unwrap_or_default();
+    config.seal(SealKind::AuthorizationCode, &plaintext, ctx)
+}
+
+/// OIDC Core §2: `auth_time` is there when `max_age` was sent; Auth0 adds it for `prompt=login`.
+fn auth_time_wanted(request: &Request) -> bool {
+    request.max_age.is_some() || request.prompt_login
+}
+
+/// The person as they stand now, and the client among the session's participants; `None` when it ended meanwhile.
+async fn subject(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    client: &Arc<Client>,
+    standing: &Standing,
+) -> Result<Option<Subject>, Failure> {
+    let arguments = (ctx.clone(), Arc::clone(config), Arc::clone(client), standing.clone());
+    core.store
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, standing)| {
+            Box::pin(async move {
+                let found = session_store::find(tx, ctx.tenant, &standing.sid, None).await?;
+                if found.is_none_or(|row| life(&row, config, ctx.now) != Life::Alive) {
+                    return Ok(None);
+                }
+                session_store::join_client(tx, ctx.tenant, &standing.sid, &client.id, ctx.now).await?;
+                let row = users::find(tx, ctx.tenant, &standing.sid.user).await?;
+                Ok(row.map(|row| Subject {
+                    user_key: row.user_key,
+                    user_id: row.user_id,
+                    counter: standing.counter,
+                    doc: serde_json::from_str(&row.doc).unwrap_or_default(),
+                    updated_at: row.updated_at,
+                }))
+            })
+        })
+        .await
+}
+
+#[expect(clippy::too_many_arguments, reason = "a split of `success` that shares its locals")]
+fn issue_here(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    request: &Request,
+    standing: &Standing,
+    subject: &Subject,
+    grant: GrantKey,
+    code: Option<&str>,
+    parameters: &mut Vec<(&'static str, String)>,
+) -> Result<(), Failure> {
+    let scope = issue::without_scope(&request.scope, "offline_access");
+    let issue = Issue {
+        client,
+        subject: Some(subject),
+        resource_server: request.audience.as_deref().and_then(|audience| config.resource_server(audience)),
+        scope: &scope,
+        sid: Some(standing.sid),
+        grant,
+        gty: None,
+        from_authorization_endpoint: true,
+    };
+    let access = if request.wants_token { Some(issue::access_token(config, ctx, &issue)?) } else { None };
+    if let Some(access) = &access {
+        parameters.push(("access_token", access.value.clone()));
+        parameters.push(("token_type", "Bearer".to_owned()));
+        parameters.push(("expires_in", access.expires_in.to_string()));
+        parameters.push(("scope", scope.clone()));
+    }
+    if request.wants_id_token && has_scope(&scope, "openid") {
+        let id_token = IdTokenRequest {
+            nonce: request.nonce.as_deref(),
+            auth_time: auth_time_wanted(request).then_some(standing.auth_time),
+            access_token: access.as_ref().map(|access| access.value.as_str()),
+            code,
+            state: request.state.as_deref(),
+            claims_scope: &scope,
+        };
+        parameters.push(("id_token", issue::id_token(config, ctx, &issue, &id_token)?));
+    }
+    Ok(())
+}

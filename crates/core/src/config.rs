@@ -1,0 +1,327 @@
+//! Parsed configuration, cached by version.
+//!
+//! A request that decides something reads the versions of its tenant and client first, in one primary-key statement on
+//! the primary database; a difference reloads. What a concurrent change ends after that instant is issued with the
+//! older counters, epochs and keys, and is therefore born dead.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use curfew_model::config::{Client, Connection, ResourceServer, TenantSettings};
+use curfew_model::{ClientId, Failure, Secret, TenantId};
+use curfew_store::config::{SigningKeyRow, TenantRows};
+use curfew_tokens::{Jwk, PublicKey, SealKind, SealingKey, SealingKeys, SigningAlg, SigningKey};
+
+use crate::Core;
+
+/// How many clients are kept parsed. Beyond it the cache starts anew.
+const CLIENTS_MAX: usize = 10_000;
+
+/// A signing key ready for use.
+#[derive(Debug)]
+pub struct TenantKey {
+    /// The key pair; `None` once revoked.
+    pub key: Arc<SigningKey>,
+    /// The row it was made from.
+    pub row: SigningKeyRow,
+}
+
+/// A tenant's configuration at one version.
+#[derive(Debug)]
+pub struct TenantConfig {
+    /// Which tenant.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: String,
+    /// The version.
+    pub version: i64,
+    /// Its settings.
+    pub settings: TenantSettings,
+    /// Hosts and issuers.
+    pub domains: Vec<(String, String)>,
+    /// Keys that verify: next, current and previous ones, not the revoked.
+    pub keys: Vec<TenantKey>,
+    /// Sealing keys.
+    pub sealing: SealingKeys,
+    /// APIs by identifier.
+    pub resource_servers: HashMap<String, ResourceServer>,
+    /// Connections.
+    pub connections: Vec<Connection>,
+}
+
+impl TenantConfig {
+    /// The key that signs with an algorithm now.
+    pub fn signing_key(&self, alg: SigningAlg) -> Result<&Arc<SigningKey>, Failure> {
+        self.keys
+            .iter()
+            .find(|key| key.row.state == "current" && key.key.alg() == alg)
+            .map(|key| &key.key)
+            .ok_or_else(|| Failure::Crypto(format!("no current {} signing key", alg.as_str()).into()))
+    }
+
+    /// The key that verifies a `kid`; revoked keys verify nothing.
+    pub fn verifying_key(&self, kid: &str) -> Option<&PublicKey> {
+        self.keys.iter().find(|key| key.key.kid() == kid).map(|key| key.key.public())
+    }
+
+    /// The JWKS, the current keys first.
+    pub fn jwks(&self) -> Vec<Jwk> {
+        let mut keys: Vec<&TenantKey> = self.keys.iter().collect();
+        keys.sort_by_key(|key| match key.row.state.as_str() {
+            "current" => 0,
+            "next" => 1,
+            _ => 2,
+        });
+        keys.into_iter().map(|key| key.public_jwk(self.settings.flags.remove_alg_from_jwks)).collect()
+    }
+
+    /// An API by its identifier.
+    pub fn resource_server(&self, audience: &str) -> Option<&ResourceServer> {
+        self.resource_servers.get(audience)
+    }
+
+    /// Every `/userinfo` audience under which tokens of this tenant are accepted.
+    pub fn is_own_issuer(&self, issuer: &str) -> bool {
+        self.domains.iter().any(|(_, own)| own == issuer)
+    }
+
+    /// A connection by id.
+    pub fn connection(&self, id: &str) -> Option<&Connection> {
+        self.connections.iter().find(|connection| connection.id == id)
+    }
+
+    /// A connection by name or realm.
+    pub fn connection_by_name(&self, name: &str) -> Option<&Connection> {
+        self.connections
+            .iter()
+            .find(|connection| connection.name == name)
+            .or_else(|| self.connections.iter().find(|c| c.doc.realms.iter().any(|realm| realm == name)))
+    }
+
+    /// Seals a value for this tenant under its current key.
+    pub fn seal(&self, kind: SealKind, plaintext: &[u8], ctx: &curfew_model::Ctx) -> String {
+        self.sealing.seal(kind, self.tenant, plaintext, &*ctx.entropy)
+    }
+
+    /// Whether rows sealed under this key id are still good.
+    pub fn sealing_key_lives(&self, id: u32) -> bool {
+        self.sealing.find(id).is_some()
+    }
+}
+
+impl TenantKey {
+    fn public_jwk(&self, without_alg: bool) -> Jwk {
+        let mut jwk = match curfew_tokens::cert::Certificate::from_pem(&self.row.certificate) {
+            Some(certificate) => self.key.public().jwk_with_certificate(&certificate),
+            None => self.key.public().jwk(),
+        };
+        if without_alg {
+            jwk.alg = None;
+        }
+        jwk
+    }
+}
+
+/// The cache: tenants and clients by version, and hosts.
+#[derive(Debug, Default)]
+pub struct Cache {
+    tenants: RwLock<HashMap<TenantId, Arc<TenantConfig>>>,
+    clients: RwLock<HashMap<(TenantId, ClientId), Arc<Client>>>,
+    hosts: RwLock<HashMap<String, (TenantId, Arc<str>)>>,
+}
+
+impl Core {
+    /// The tenant and issuer of a host; `None` for a host nobody configured. The answer is kept for hosts that are
+    /// known; removing a domain moves the tenant's version, which [`Core::tenant`] notices.
+    pub async fn tenant_of_host(&self, host: &str) -> Result<Option<(TenantId, Arc<str>)>, Failure> {
+        let cached =
+            self.cache.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(host).cloned();
+        if let Some((tenant, issuer)) = cached {
+            return Ok(Some((tenant, issuer)));
+        }
+        let found = self
+            .store
+            .read(host.to_owned(), |tx, host| Box::pin(curfew_store::config::find_tenant_by_host(tx, host)))
+            .await?;
+        let Some((tenant, issuer)) = found else { return Ok(None) };
+        let entry = (tenant, Arc::<str>::from(issuer));
+        let mut hosts = self.cache.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        hosts.insert(host.to_owned(), entry.clone());
+        Ok(Some(entry))
+    }
+
+    /// The tenant's configuration as it is now.
+    pub async fn tenant(&self, tenant: TenantId) -> Result<Arc<TenantConfig>, Failure> {
+        self.configuration(tenant, &ClientId(String::new())).await.map(|(config, _)| config)
+    }
+
+    /// The configurations of tenant and client as they are now; the client is `None` when there is none such.
+    pub async fn configuration(
+        &self,
+        tenant: TenantId,
+        client: &ClientId,
+    ) -> Result<(Arc<TenantConfig>, Option<Arc<Client>>), Failure> {
+        let (tenant_version, client_version) = self
+            .store
+            .read((tenant, client.clone()), |tx, (tenant, client)| {
+                Box::pin(curfew_store::config::versions(tx, *tenant, client))
+            })
+            .await?;
+        let config = self.tenant_at(tenant, tenant_version).await?;
+        let client = match client_version {
+            Some(version) => self.client_at(&config, client, version).await?,
+            None => None,
+        };
+        Ok((config, client))
+    }
+
+    async fn tenant_at(&self, tenant: TenantId, version: i64) -> Result<Arc<TenantConfig>, Failure> {
+        let cached = self
+            .cache
+            .tenants
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&tenant)
+            .cloned();
+        // A cached version above the one just read was loaded by a request that began later: it is newer, and as good.
+        if let Some(config) = cached.filter(|config| config.version >= version) {
+            return Ok(config);
+        }
+        let rows = self
+            .store
+            .read(tenant, |tx, tenant| Box::pin(curfew_store::config::get_tenant(tx, *tenant)))
+            .await?;
+        let config = Arc::new(self.parse_tenant(rows)?);
+        self.cache
+            .hosts
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .retain(|_, (t, _)| *t != tenant);
+        let mut tenants = self.cache.tenants.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let newest = tenants.entry(tenant).or_insert_with(|| Arc::clone(&config));
+        if newest.version < config.version {
+            *newest = Arc::clone(&config);
+        }
+        Ok(config)
+    }
+
+    async fn client_at(
+        &self,
+        config: &TenantConfig,
+        id: &ClientId,
+        version: i64,
+    ) -> Result<Option<Arc<Client>>, Failure> {
+        let key = (config.tenant, id.clone());
+        let cached =
+            self.cache.clients.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key).cloned();
+        if let Some(client) = cached.filter(|client| client.version >= version) {
+            return Ok(Some(client));
+        }
+        let found = self
+            .store
+            .read(key.clone(), |tx, (tenant, id)| {
+                Box::pin(curfew_store::config::find_client(tx, *tenant, id))
+            })
+            .await?;
+        let Some(mut client) = found else { return Ok(None) };
+        client.secret =
+            unseal_text(config, SealKind::ClientSecret, client.secret.expose(), "clients", id.as_str())?;
+        let client = Arc::new(client);
+        let mut clients = self.cache.clients.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if clients.len() >= CLIENTS_MAX {
+            clients.clear();
+        }
+        clients.insert(key, Arc::clone(&client));
+        Ok(Some(client))
+    }
+
+    fn parse_tenant(&self, rows: TenantRows) -> Result<TenantConfig, Failure> {
+        let mut current = None;
+        let mut others = Vec::new();
+        for row in rows.sealing_keys.iter().filter(|row| row.state != "revoked") {
+            let bytes = self
+                .kek
+                .unwrap(&sealing_label(rows.tenant, row.id), &row.wrapped)
+                .map_err(|error| wrong_kek("sealing_keys", row.id, &error))?;
+            let bytes: &[u8; 32] = bytes.expose().as_slice().try_into().map_err(|_| {
+                Failure::Inconsistent { table: "sealing_keys", column: "wrapped", id: row.id.to_string() }
+            })?;
+            let key = Arc::new(SealingKey::new(row.id, bytes));
+            if row.state == "current" { current = Some(key) } else { others.push(key) }
+        }
+        let current = current.ok_or(Failure::Inconsistent {
+            table: "sealing_keys",
+            column: "state",
+            id: "no current key".to_owned(),
+        })?;
+        let sealing = SealingKeys::new(current, others);
+        let mut keys = Vec::new();
+        for row in rows.signing_keys.into_iter().filter(|row| row.state != "revoked") {
+            let alg = SigningAlg::parse(&row.alg).ok_or_else(|| Failure::Inconsistent {
+                table: "signing_keys",
+                column: "alg",
+                id: row.kid.clone(),
+            })?;
+            let pkcs8 = self
+                .kek
+                .unwrap(&signing_label(rows.tenant, &row.kid), &row.wrapped)
+                .map_err(|error| wrong_kek("signing_keys", &row.kid, &error))?;
+            keys.push(TenantKey {
+                key: Arc::new(SigningKey::from_pkcs8(&row.kid, alg, pkcs8.expose())?),
+                row,
+            });
+        }
+        let mut config = TenantConfig {
+            tenant: rows.tenant,
+            name: rows.name,
+            version: rows.version,
+            settings: rows.settings,
+            domains: rows.domains,
+            keys,
+            sealing,
+            resource_servers: HashMap::new(),
+            connections: rows.connections,
+        };
+        for mut server in rows.resource_servers {
+            if let Some(sealed) = &server.signing_secret {
+                let kind = SealKind::SigningSecret;
+                server.signing_secret =
+                    Some(unseal_text(&config, kind, sealed.expose(), "resource_servers", &server.id)?);
+            }
+            config.resource_servers.insert(server.identifier.clone(), server);
+        }
+        Ok(config)
+    }
+}
+
+/// Under which label a sealing key is wrapped.
+pub fn sealing_label(tenant: TenantId, id: u32) -> String {
+    format!("sealing:{}:{id}", tenant.0)
+}
+
+/// Under which label a signing key is wrapped.
+pub fn signing_label(tenant: TenantId, kid: &str) -> String {
+    format!("signing:{}:{kid}", tenant.0)
+}
+
+fn wrong_kek(table: &'static str, id: impl ToString, error: &curfew_tokens::UnsealError) -> Failure {
+    Failure::Crypto(
+        format!(
+            "{table} {} is not opened by the key-encryption key ({error}): start with the key this data was made under",
+            id.to_string()
+        )
+        .into(),
+    )
+}
+
+fn unseal_text(
+    config: &TenantConfig,
+    kind: SealKind,
+    sealed: &str,
+    table: &'static str,
+    id: &str,
+) -> Result<Secret<String>, Failure> {
+    let broken = || Failure::Inconsistent { table, column: "secret", id: id.to_owned() };
+    let unsealed = config.sealing.unseal(kind, config.tenant, sealed).map_err(|_| broken())?;
+    String::from_utf8(unsealed.plaintext).map(Secret::new).map_err(|_| broken())
+}

@@ -1,0 +1,337 @@
+//! What falls with what: the table, and the one function that applies it.
+
+use curfew_model::{ClientId, Ctx, EndingCause, Failure, FamilyId, Sid, UserKey};
+use curfew_store::access::{self, Floors};
+use curfew_store::{Tx, codes, families, sessions, users};
+
+use super::notify::Entry;
+use super::{Ending, Fallen, Target};
+
+/// How much of one kind of thing a cause ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing of it.
+    Stays,
+    /// All that the user has.
+    AllOfUser,
+    /// What one identity opened.
+    OfIdentity,
+    /// The one named.
+    ThatOne,
+    /// What hangs on the named session.
+    OfSession,
+    /// What hangs on the named family, code or grant.
+    OfGrant,
+    /// What the named client holds, for the named user or for all.
+    OfClient,
+    /// What the named API, connection or key stands behind.
+    OfIt,
+    /// Only where no surviving family stands behind it.
+    UnlessFamily,
+}
+
+/// What falls for one cause, by kind of artefact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Falls {
+    /// Session cookies and silent login.
+    pub sessions: Reach,
+    /// Pending logins and unredeemed codes.
+    pub pending: Reach,
+    /// Refresh-token families.
+    pub families: Reach,
+    /// Access tokens, opaque ones too.
+    pub tokens: Reach,
+}
+
+const fn row(sessions: Reach, pending: Reach, families: Reach, tokens: Reach) -> Falls {
+    Falls { sessions, pending, families, tokens }
+}
+
+/// The table. The match is exhaustive: a cause without a row does not compile.
+pub const fn falls(cause: EndingCause) -> Falls {
+    use EndingCause as C;
+    use Reach::{AllOfUser, OfClient, OfGrant, OfIdentity, OfIt, OfSession, Stays, ThatOne, UnlessFamily};
+    match cause {
+        C::UserBlocked | C::UserDeleted | C::AccessRevoked => row(AllOfUser, AllOfUser, AllOfUser, AllOfUser),
+        C::PasswordChanged | C::IdentifierChanged | C::IdentityUnlinked => {
+            row(OfIdentity, OfIdentity, Stays, OfSession)
+        }
+        C::RpLogout | C::SessionDeleted | C::Superseded => row(ThatOne, OfSession, Stays, OfSession),
+        C::SessionRevoked => row(ThatOne, OfSession, OfSession, OfSession),
+        C::UserSessionsDeleted => row(AllOfUser, AllOfUser, Stays, OfSession),
+        C::UserFamiliesRevoked => row(Stays, Stays, AllOfUser, OfGrant),
+        C::ClientFamiliesRevoked | C::GrantDeleted => row(Stays, OfClient, OfClient, OfClient),
+        C::FamilyRevoked
+        | C::TokenRevoked
+        | C::RefreshTokenReuse
+        | C::RotationToggled
+        | C::FamilyLimit
+        | C::FamilyExpired => row(Stays, Stays, ThatOne, OfGrant),
+        C::CodeReplay => row(Stays, ThatOne, OfGrant, OfGrant),
+        C::IdleTimeout | C::LifetimeReached => row(ThatOne, OfSession, Stays, UnlessFamily),
+        C::ClientGrantDeleted => row(Stays, Stays, Stays, OfIt),
+        C::ClientDeleted => row(Stays, OfClient, OfClient, OfClient),
+        C::ClientSecretRotated => row(Stays, Stays, Stays, Stays),
+        C::ResourceServerDeleted => row(Stays, OfIt, OfIt, OfIt),
+        C::ConnectionDeleted => row(OfIt, OfIt, OfIt, OfIt),
+        C::ConnectionDisabled => row(Stays, OfIt, OfIt, OfClient),
+        C::SigningKeyRevoked => row(Stays, Stays, Stays, OfIt),
+        C::SealingKeyRevoked => row(OfIt, OfIt, OfIt, OfIt),
+    }
+}
+
+/// Whether an access token whose session ended for this cause may live on with its family.
+pub(crate) fn spares_tokens_of_living_families(cause: &str) -> bool {
+    EndingCause::parse(cause).is_some_and(|cause| falls(cause).tokens == Reach::UnlessFamily)
+}
+
+/// Whether the families of a session end with it for this cause.
+pub(crate) fn takes_families_of_session(cause: &str) -> bool {
+    EndingCause::parse(cause).is_some_and(|cause| falls(cause).families == Reach::OfSession)
+}
+
+/// Does what the table says; `None` when nothing was left to end.
+pub(super) async fn apply(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Option<Fallen>, Failure> {
+    match &ending.target {
+        Target::User(user) | Target::UserSessions(user) | Target::UserFamilies(user) => {
+            end_user(tx, ctx, ending, user).await
+        }
+        Target::Identity { user, provider, identity_id } => {
+            end_identity(tx, ctx, user, (provider, identity_id)).await
+        }
+        Target::Session(sid) => end_session(tx, ctx, ending, sid).await,
+        Target::UserClient { user, client, audience } => {
+            end_pair(tx, ctx, ending.cause, user, client, audience.as_deref()).await
+        }
+        Target::Family(id) => end_family(tx, ctx, ending.cause, id).await,
+        Target::Client(_)
+        | Target::ClientGrant { .. }
+        | Target::ResourceServer { .. }
+        | Target::Connection { .. }
+        | Target::ConnectionClient { .. }
+        | Target::SigningKey { .. }
+        | Target::SealingKey { .. } => end_configuration(tx, ctx, ending).await.map(Some),
+    }
+}
+
+async fn end_user(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    ending: &Ending,
+    user: &UserKey,
+) -> Result<Option<Fallen>, Failure> {
+    let falls = falls(ending.cause);
+    let floors = Floors {
+        credential: falls.pending == Reach::AllOfUser,
+        session: falls.sessions == Reach::AllOfUser,
+        family: falls.families == Reach::AllOfUser && !ending.preserve_families,
+    };
+    let Some(counter) = access::raise(tx, ctx.tenant, user, floors).await? else { return Ok(None) };
+    let entry = match (floors.session, floors.family) {
+        (true, true) => Entry::User { user: *user, counter },
+        (true, false) => Entry::UserSessions { user: *user, counter },
+        _ => Entry::UserFamilies { user: *user, counter },
+    };
+    let user_id = users::find(tx, ctx.tenant, user).await?.map(|row| row.user_id);
+    Ok(Some(Fallen {
+        user: Some(*user),
+        user_id,
+        counter: Some(counter),
+        entries: vec![entry],
+        ..Fallen::default()
+    }))
+}
+
+/// Guards know sessions and users, not identities: with one identity all sessions are meant, with several the
+/// sessions of this one are named (their number is bounded by the cap on live sessions).
+async fn end_identity(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    user: &UserKey,
+    (provider, identity_id): (&str, &str),
+) -> Result<Option<Fallen>, Failure> {
+    let Some(counter) = access::raise(tx, ctx.tenant, user, Floors::default()).await? else {
+        return Ok(None);
+    };
+    let identities = users::identities(tx, ctx.tenant, user).await?;
+    let mut entries = Vec::new();
+    if identities.len() > 1 {
+        let mut after = None;
+        loop {
+            let page = sessions::list(tx, ctx.tenant, user, after.as_ref(), ctx.now, 100).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.sid.session);
+            let of_identity = page.iter().filter(|s| s.provider == provider && s.identity_id == identity_id);
+            entries.extend(of_identity.map(|session| Entry::Session(session.sid)));
+        }
+    } else {
+        entries.push(Entry::UserSessions { user: *user, counter });
+    }
+    access::raise_identity(tx, ctx.tenant, user, (provider, identity_id), counter).await?;
+    let user_id = users::find(tx, ctx.tenant, user).await?.map(|row| row.user_id);
+    Ok(Some(Fallen { user: Some(*user), user_id, counter: Some(counter), entries, ..Fallen::default() }))
+}
+
+async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Result<Option<Fallen>, Failure> {
+    // With `preserve_families` a revoke ends what a delete ends; the stored cause says so to the families' chain.
+    let cause = if ending.preserve_families { EndingCause::SessionDeleted } else { ending.cause };
+    if !sessions::end(tx, ctx.tenant, sid, ctx.now, cause.as_str()).await? {
+        return Ok(None);
+    }
+    let mut entries = vec![Entry::Session(*sid)];
+    if falls(cause).families == Reach::OfSession {
+        // The chain refuses them already; ending the rows keeps the lists true.
+        for grant in families::of_session(tx, ctx.tenant, &sid.user, &sid.session).await? {
+            let id = FamilyId { user: sid.user, grant };
+            if families::end(tx, ctx.tenant, &id, ctx.now, cause.as_str()).await? {
+                entries.push(Entry::Grant(id));
+            }
+        }
+    }
+    let user_id = users::find(tx, ctx.tenant, &sid.user).await?.map(|row| row.user_id);
+    Ok(Some(Fallen {
+        user: Some(sid.user),
+        user_id,
+        session: Some(sid.session),
+        entries,
+        ..Fallen::default()
+    }))
+}
+
+/// Ends what a client holds for a user. Families of other APIs are spared: they are stamped with the new counter in
+/// the same transaction (at most as many as the limit per user and client).
+async fn end_pair(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    cause: EndingCause,
+    user: &UserKey,
+    client: &ClientId,
+    audience: Option<&str>,
+) -> Result<Option<Fallen>, Failure> {
+    let Some(counter) = access::raise(tx, ctx.tenant, user, Floors::default()).await? else {
+        return Ok(None);
+    };
+    if let Some(audience) = audience {
+        for family in families::of_client(tx, ctx.tenant, user, client, ctx.now).await? {
+            let id = FamilyId { user: *user, grant: family.grant };
+            if family.audience.as_deref().unwrap_or("") == audience {
+                families::end(tx, ctx.tenant, &id, ctx.now, cause.as_str()).await?;
+            } else {
+                families::restamp(tx, ctx.tenant, &id, counter).await?;
+            }
+        }
+    }
+    access::raise_pair(tx, ctx.tenant, user, client, counter).await?;
+    let user_id = users::find(tx, ctx.tenant, user).await?.map(|row| row.user_id);
+    let entry = Entry::UserClient { user: *user, client: client.clone(), counter };
+    Ok(Some(Fallen {
+        user: Some(*user),
+        user_id,
+        client: Some(client.clone()),
+        counter: Some(counter),
+        entries: vec![entry],
+        ..Fallen::default()
+    }))
+}
+
+async fn end_family(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    cause: EndingCause,
+    id: &FamilyId,
+) -> Result<Option<Fallen>, Failure> {
+    let ended = families::end(tx, ctx.tenant, id, ctx.now, cause.as_str()).await?;
+    let replayed = if cause == EndingCause::CodeReplay {
+        let keep_until = super::notify::keep_until(tx, ctx).await?;
+        codes::replay(tx, ctx.tenant, id, ctx.now, keep_until).await?
+    } else {
+        false
+    };
+    if !ended && !replayed {
+        return Ok(None);
+    }
+    let family = families::find(tx, ctx.tenant, id).await?;
+    Ok(Some(Fallen {
+        user: Some(id.user),
+        user_id: users::find(tx, ctx.tenant, &id.user).await?.map(|row| row.user_id),
+        grant: Some(*id),
+        client: family.map(|family| family.client_id),
+        entries: vec![Entry::Grant(*id)],
+        ..Fallen::default()
+    }))
+}
+
+/// The caller has written the configuration (deleted the row, moved the epoch, revoked the key) in this transaction;
+/// here the counters of clients are raised and the cutoffs named.
+async fn end_configuration(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Fallen, Failure> {
+    let mut fallen = Fallen::default();
+    match &ending.target {
+        Target::Client(client) => {
+            fallen.client = Some(client.clone());
+            if falls(ending.cause).tokens == Reach::OfClient {
+                // The row is gone, or going: whatever is asked for it finds no client.
+                let counter = access::raise_client(tx, ctx.tenant, client, true).await?;
+                fallen.counter = counter;
+                fallen.entries.push(Entry::Client { client: client.clone(), counter });
+            }
+        }
+        Target::ClientGrant { client, audience, grant_key: _ } => {
+            fallen.client = Some(client.clone());
+            fallen.entries.push(Entry::ClientAudience { client: client.clone(), audience: audience.clone() });
+        }
+        Target::ResourceServer { audience } => {
+            fallen.entries.push(Entry::Audience(audience.clone()));
+        }
+        Target::Connection { id: _, clients } => {
+            for client in clients {
+                if let Some(counter) = access::raise_client(tx, ctx.tenant, client, false).await? {
+                    fallen.entries.push(Entry::Client { client: client.clone(), counter: Some(counter) });
+                }
+            }
+        }
+        Target::ConnectionClient { connection_id: _, client } => {
+            fallen.client = Some(client.clone());
+            if let Some(counter) = access::raise_client(tx, ctx.tenant, client, false).await? {
+                fallen.counter = Some(counter);
+                fallen.entries.push(Entry::Client { client: client.clone(), counter: Some(counter) });
+            }
+        }
+        Target::SigningKey { kid } => fallen.entries.push(Entry::SigningKey(kid.clone())),
+        // What a sealing key sealed is opaque: only this server reads it, and it no longer opens.
+        Target::SealingKey { .. } => {}
+        Target::User(_)
+        | Target::Identity { .. }
+        | Target::UserSessions(_)
+        | Target::Session(_)
+        | Target::UserFamilies(_)
+        | Target::UserClient { .. }
+        | Target::Family(_) => {
+            return Err(Failure::Internal("a user's ending is no configuration ending".into()));
+        }
+    }
+    Ok(fallen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_ends_all_of_a_user_ends_every_kind() {
+        for cause in [EndingCause::UserBlocked, EndingCause::UserDeleted, EndingCause::AccessRevoked] {
+            let falls = falls(cause);
+            for reach in [falls.sessions, falls.pending, falls.families, falls.tokens] {
+                assert_eq!(reach, Reach::AllOfUser, "{}", cause.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn no_cause_but_a_secret_rotation_spares_everything() {
+        for cause in EndingCause::ALL {
+            let f = falls(*cause);
+            let spares = [f.sessions, f.pending, f.families, f.tokens].iter().all(|r| *r == Reach::Stays);
+            assert_eq!(spares, *cause == EndingCause::ClientSecretRotated, "{}", cause.as_str());
+        }
+    }
+}

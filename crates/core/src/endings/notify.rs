@@ -1,0 +1,164 @@
+//! What an ending leaves behind for others: its row, its feed entries, its fan-out row, its log row. Written in the
+//! ending's own transaction; delivered later.
+
+use curfew_model::{
+    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, LogCode, Sid, Timestamp, UserKey,
+};
+use curfew_store::Tx;
+use curfew_store::endings::{self, EndingRow, FeedEntry};
+use serde_json::json;
+
+use super::{Ending, Fallen};
+use crate::logs::{self, LogEntry};
+
+/// Opaque tokens and Auth0's default for APIs: no cutoff is kept shorter than this.
+const LIFETIME_SECONDS_MIN: i64 = 86_400;
+/// Allowance for clocks and for the time a token spends on its way.
+const KEEP_EXTRA_SECONDS: i64 = 300;
+
+/// A cutoff before it has a position.
+#[derive(Debug, Clone)]
+pub(crate) enum Entry {
+    User { user: UserKey, counter: i64 },
+    UserSessions { user: UserKey, counter: i64 },
+    UserFamilies { user: UserKey, counter: i64 },
+    UserClient { user: UserKey, client: ClientId, counter: i64 },
+    Session(Sid),
+    Grant(FamilyId),
+    Client { client: ClientId, counter: Option<i64> },
+    ClientAudience { client: ClientId, audience: String },
+    Audience(String),
+    SigningKey(String),
+}
+
+impl Entry {
+    fn to_row(&self, keep_until: Timestamp) -> FeedEntry {
+        let blank = |kind| FeedEntry {
+            kind,
+            user_key: None,
+            subject: None,
+            audience: None,
+            counter: None,
+            spared: None,
+            keep_until,
+        };
+        match self {
+            Self::User { user, counter } => {
+                FeedEntry { user_key: Some(*user), counter: Some(*counter), ..blank("user") }
+            }
+            Self::UserSessions { user, counter } => {
+                FeedEntry { user_key: Some(*user), counter: Some(*counter), ..blank("user_sessions") }
+            }
+            Self::UserFamilies { user, counter } => {
+                FeedEntry { user_key: Some(*user), counter: Some(*counter), ..blank("user_families") }
+            }
+            Self::UserClient { user, client, counter } => FeedEntry {
+                user_key: Some(*user),
+                subject: Some(client.0.clone()),
+                counter: Some(*counter),
+                ..blank("user_client")
+            },
+            Self::Session(sid) => FeedEntry {
+                user_key: Some(sid.user),
+                subject: Some(sid.session.to_string()),
+                ..blank("session")
+            },
+            Self::Grant(id) => {
+                FeedEntry { user_key: Some(id.user), subject: Some(id.grant.to_string()), ..blank("grant") }
+            }
+            Self::Client { client, counter } => {
+                FeedEntry { subject: Some(client.0.clone()), counter: *counter, ..blank("client") }
+            }
+            Self::ClientAudience { client, audience } => FeedEntry {
+                subject: Some(client.0.clone()),
+                audience: Some(audience.clone()),
+                ..blank("client_audience")
+            },
+            Self::Audience(audience) => FeedEntry { audience: Some(audience.clone()), ..blank("audience") },
+            Self::SigningKey(kid) => FeedEntry { subject: Some(kid.clone()), ..blank("signing_key") },
+        }
+    }
+}
+
+/// Until when a cutoff made now can matter: the longest access-token life-time in force, and a little.
+pub(super) async fn keep_until(tx: &mut Tx, ctx: &Ctx) -> Result<Timestamp, Failure> {
+    let longest = endings::longest_lifetime(tx, ctx.tenant, ctx.now).await?.max(LIFETIME_SECONDS_MIN);
+    Ok(ctx.now.plus_seconds(longest + KEEP_EXTRA_SECONDS))
+}
+
+/// Writes the ending down. The feed positions are taken last, so that the lanes are held as shortly as can be.
+pub(super) async fn record(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    id: EndingId,
+    ending: &Ending,
+    fallen: Fallen,
+) -> Result<(), Failure> {
+    let keep_until = keep_until(tx, ctx).await?;
+    let cause = ending.cause;
+    let details = json!({
+        "ending_id": id,
+        "cause": cause.as_str(),
+        "actor": ending.actor.to_json(),
+        "counter": fallen.counter,
+        "session_id": fallen.session.zip(fallen.user).map(|(session, user)| Sid { user, session }.to_string()),
+        "familyId": fallen.grant.map(|id| id.to_string()),
+    });
+    let entry = LogEntry {
+        code: log_code(cause),
+        user_id: fallen.user_id.as_ref().map(|id| id.as_str()),
+        client_id: fallen.client.as_ref().map(ClientId::as_str),
+        description: cause.as_str(),
+        details: details.clone(),
+    };
+    logs::write(tx, ctx, &entry).await?;
+    let row = EndingRow {
+        id,
+        at: ctx.now,
+        cause: cause.as_str(),
+        user_key: fallen.user,
+        user_id: fallen.user_id,
+        session: fallen.session,
+        grant: fallen.grant,
+        client_id: fallen.client.map(|client| client.0),
+        detail: details.to_string(),
+    };
+    let entries: Vec<FeedEntry> = fallen.entries.iter().map(|entry| entry.to_row(keep_until)).collect();
+    endings::insert(tx, ctx.tenant, &row, &entries).await
+}
+
+const fn log_code(cause: EndingCause) -> LogCode {
+    use EndingCause as C;
+    match cause {
+        C::RpLogout => LogCode::Logout,
+        C::UserDeleted => LogCode::UserDeleted,
+        C::PasswordChanged => LogCode::PasswordChanged,
+        C::IdentifierChanged => LogCode::EmailChanged,
+        C::RefreshTokenReuse => LogCode::RefreshTokenReuse,
+        C::TokenRevoked | C::FamilyRevoked | C::UserFamiliesRevoked | C::ClientFamiliesRevoked => {
+            LogCode::RefreshTokenRevoked
+        }
+        C::FamilyLimit => LogCode::ResourceCleanup,
+        C::UserBlocked
+        | C::AccessRevoked
+        | C::SessionDeleted
+        | C::SessionRevoked
+        | C::UserSessionsDeleted
+        | C::CodeReplay
+        | C::RotationToggled
+        | C::IdleTimeout
+        | C::LifetimeReached
+        | C::FamilyExpired
+        | C::GrantDeleted
+        | C::ClientGrantDeleted
+        | C::ClientDeleted
+        | C::ClientSecretRotated
+        | C::ResourceServerDeleted
+        | C::ConnectionDeleted
+        | C::ConnectionDisabled
+        | C::IdentityUnlinked
+        | C::SigningKeyRevoked
+        | C::SealingKeyRevoked
+        | C::Superseded => LogCode::SessionRevoked,
+    }
+}

@@ -1,0 +1,109 @@
+//! `client_credentials` (RFC 6749 §4.4): a client acts on its own behalf.
+
+use curfew_model::config::AuthMethod;
+use curfew_model::{Decision, Failure, LogCode, OAuthCode, Refusal};
+use serde_json::json;
+
+use super::{Request, shown};
+use crate::access_tokens::is_management;
+use crate::issue::{self, Issue, TokenResponse, scope_values};
+use crate::logs::LogEntry;
+
+/// Issues an access token for an API the client has a client grant for.
+///
+/// Steps: 1 the client is confidential, 2 which API, 3 its client grant, 4 scope = granted ∩ requested (all when none
+/// is requested), 5 issue. Nothing is written but a log row; the token names the grant and dies with it.
+pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, Failure> {
+    let Request { core, ctx, config, client, parameters } = request;
+    let refuse = |code, description: String| {
+        core.logs.send(
+            ctx,
+            &LogEntry {
+                code: LogCode::ClientCredentialsFailed,
+                user_id: None,
+                client_id: Some(client.id.as_str()),
+                description: &description,
+                details: json!({}),
+            },
+        );
+        Ok(Decision::Refused(Refusal::new(code, description).log(LogCode::ClientCredentialsFailed)))
+    };
+    if client.auth_method() == AuthMethod::None {
+        return refuse(OAuthCode::AccessDenied, "Unauthorized".to_owned());
+    }
+    let audience = parameters
+        .get("audience")
+        .or(client.doc.default_audience.as_deref())
+        .or(config.settings.default_audience.as_deref());
+    let Some(audience) = audience else {
+        return refuse(OAuthCode::InvalidRequest, "Missing required parameter: audience".to_owned());
+    };
+    let server = match config.resource_server(audience) {
+        Some(server) => Some(server),
+        // The Management API answers under every domain of the tenant.
+        None if is_management(audience, config) => {
+            config.resource_servers.values().find(|server| server.doc.is_system)
+        }
+        None => None,
+    };
+    let Some(server) = server else {
+        return refuse(OAuthCode::AccessDenied, format!("Service not found: {}", shown(audience)));
+    };
+    let Some(grant) = client.grant_for(&server.identifier) else {
+        return refuse(
+            OAuthCode::AccessDenied,
+            format!(
+                "Client is not authorized to access \"{}\". You need to create a \"client-grant\" associated to this API. \
+                 See: https://auth0.com/docs/api/v2#!/Client_Grants/post_client_grants",
+                shown(audience)
+            ),
+        );
+    };
+    let requested = parameters.get("scope");
+    let may = |scope: &str| {
+        if grant.doc.allow_all_scopes {
+            server.doc.scopes.iter().any(|entry| entry.value == scope)
+        } else {
+            grant.doc.scope.iter().any(|own| own == scope)
+        }
+    };
+    let scope = match requested {
+        Some(requested) => scope_values(requested).filter(|scope| may(scope)).collect::<Vec<_>>().join(" "),
+        None if grant.doc.allow_all_scopes => {
+            server.doc.scopes.iter().map(|entry| entry.value.as_str()).collect::<Vec<_>>().join(" ")
+        }
+        None => grant.doc.scope.join(" "),
+    };
+    let token = issue::access_token(
+        config,
+        ctx,
+        &Issue {
+            client,
+            subject: None,
+            resource_server: Some(server),
+            scope: &scope,
+            sid: None,
+            grant: grant.grant_key,
+            gty: Some("client-credentials"),
+            from_authorization_endpoint: false,
+        },
+    )?;
+    core.logs.send(
+        ctx,
+        &LogEntry {
+            code: LogCode::ClientCredentials,
+            user_id: None,
+            client_id: Some(client.id.as_str()),
+            description: "",
+            details: json!({"audience": server.identifier, "scope": scope, "access_token_jti": token.jti}),
+        },
+    );
+    Ok(Decision::Granted(TokenResponse {
+        access_token: token.value,
+        refresh_token: None,
+        id_token: None,
+        scope,
+        expires_in: token.expires_in,
+        token_type: "Bearer",
+    }))
+}

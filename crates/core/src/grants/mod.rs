@@ -1,0 +1,104 @@
+//! The token endpoint (RFC 6749 §3.2): one file per `grant_type`, each with the same face. This file only dispatches.
+
+pub mod authorization_code;
+pub mod client_credentials;
+pub mod password;
+pub mod refresh_token;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use curfew_model::config::Client;
+use curfew_model::{Ctx, Decision, Failure, OAuthCode, Refusal};
+
+use crate::clients::{self, ClientCredentials};
+use crate::issue::TokenResponse;
+use crate::{Core, TenantConfig};
+
+/// The parameters of a token request. A name that came twice is refused before (RFC 6749 §3.2); an empty value and
+/// JSON `null` count as absent.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters(HashMap<String, String>);
+
+impl Parameters {
+    /// From what was sent.
+    pub fn new(values: HashMap<String, String>) -> Self {
+        Self(values)
+    }
+
+    /// A parameter that was sent and is not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that must be there.
+    pub fn require(&self, name: &str) -> Result<&str, Refusal> {
+        self.get(name).ok_or_else(|| {
+            Refusal::new(OAuthCode::InvalidRequest, format!("Missing required parameter: {name}"))
+        })
+    }
+}
+
+/// A request whose client is authenticated.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The parts of the server.
+    pub core: &'a Core,
+    /// This request.
+    pub ctx: &'a Ctx,
+    /// The tenant's configuration now.
+    pub config: &'a Arc<TenantConfig>,
+    /// The client now.
+    pub client: &'a Arc<Client>,
+    /// What was sent.
+    pub parameters: &'a Parameters,
+}
+
+/// The password-realm grant's name.
+pub const PASSWORD_REALM: &str = "http://auth0.com/oauth/grant-type/password-realm";
+
+/// The grants this server offers, as discovery announces them.
+pub const GRANT_TYPES: [&str; 5] =
+    ["authorization_code", "refresh_token", "client_credentials", "password", PASSWORD_REALM];
+
+/// Answers a token request.
+///
+/// Steps: 1 the grant type is one of ours, 2 authenticate the client, 3 the client may use the grant type, 4 the
+/// grant's own exchange. A foreign client's presentation is refused in step 4 and ends nothing.
+pub async fn exchange(
+    core: &Core,
+    ctx: &Ctx,
+    credentials: &ClientCredentials,
+    parameters: &Parameters,
+) -> Result<Decision<TokenResponse>, Failure> {
+    let grant_type = match parameters.require("grant_type") {
+        Ok(grant_type) => grant_type,
+        Err(refusal) => return Ok(Decision::Refused(refusal)),
+    };
+    if !GRANT_TYPES.contains(&grant_type) {
+        let description = format!("Unsupported grant type: {}", shown(grant_type));
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::UnsupportedGrantType, description)));
+    }
+    let (config, client) = match clients::authenticate(core, ctx, credentials).await? {
+        Decision::Granted(granted) => granted,
+        Decision::Refused(refusal) => return Ok(Decision::Refused(refusal)),
+    };
+    let allowed =
+        client.allows_grant(grant_type) || (grant_type == PASSWORD_REALM && client.allows_grant("password"));
+    if !allowed || client.doc.require_proof_of_possession {
+        let description = format!("Grant type '{grant_type}' not allowed for the client.");
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::UnauthorizedClient, description)));
+    }
+    let request = Request { core, ctx, config: &config, client: &client, parameters };
+    match grant_type {
+        "authorization_code" => authorization_code::exchange(&request).await,
+        "refresh_token" => refresh_token::exchange(&request).await,
+        "client_credentials" => client_credentials::exchange(&request).await,
+        _ => password::exchange(&request, grant_type == PASSWORD_REALM).await,
+    }
+}
+
+/// A value of the request as it may be shown in an error: short, printable ASCII.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic()).take(80).collect()
+}

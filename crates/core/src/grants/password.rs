@@ -1,0 +1,186 @@
+//! `password` (RFC 6749 §4.3) and Auth0's password-realm grant. No session begins; RFC 9700 §2.4 advises against both,
+//! so a client has them only when it asks for them in `grant_types`.
+
+use std::sync::Arc;
+
+use curfew_model::config::Client;
+use curfew_model::{Ctx, Decision, Failure, FamilyId, GrantKey, LogCode, OAuthCode, Refusal, Secret};
+use curfew_store::{Lane, Tx, users};
+use curfew_tokens::opaque::TokenSecret;
+use serde_json::json;
+
+use super::authorization_code::{FamilyOrigin, insert_family, new_family};
+use super::{Request, shown};
+use crate::TenantConfig;
+use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope};
+use crate::logs::LogEntry;
+use crate::sessions::Authenticated;
+use crate::sessions::start::record_login;
+use crate::users::{Checked, check_password};
+
+/// What the transaction is to do.
+#[derive(Debug, Clone)]
+struct Login {
+    person: Authenticated,
+    grant: GrantKey,
+    audience: Option<String>,
+    scope: String,
+    offline: bool,
+    epoch: i64,
+}
+
+/// Exchanges an identifier and a password.
+///
+/// Steps: 1 which connection, enabled for the client, 2 which API, 3 the credential step, 4 count the login, refuse a
+/// blocked user, begin a family if one is due, 5 issue.
+pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decision<TokenResponse>, Failure> {
+    let Request { core, ctx, config, client, parameters } = request;
+    let (username, password) = match (parameters.require("username"), parameters.require("password")) {
+        (Ok(username), Ok(password)) => (username, Secret::new(password.to_owned())),
+        (Err(refusal), _) | (_, Err(refusal)) => return Ok(Decision::Refused(refusal)),
+    };
+    let name = if with_realm {
+        match parameters.require("realm") {
+            Ok(realm) => realm,
+            Err(refusal) => return Ok(Decision::Refused(refusal)),
+        }
+    } else {
+        let Some(directory) = config.settings.default_directory.as_deref() else {
+            let text = "Authorization server not configured with default connection.";
+            return Ok(Decision::Refused(Refusal::new(OAuthCode::ServerError, text)));
+        };
+        directory
+    };
+    let connection = config.connection_by_name(name).filter(|connection| connection.strategy == "auth0");
+    let Some((connection, epoch)) = connection.and_then(|c| Some((c, c.epoch_for(&client.id)?))) else {
+        let text = format!("Specified realm \"{}\" is not available for this client.", shown(name));
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidRequest, text)));
+    };
+    let audience = parameters.get("audience").or(config.settings.default_audience.as_deref());
+    let server = match audience {
+        Some(audience) => match config.resource_server(audience) {
+            Some(server) => Some(server),
+            None => {
+                let text = format!("Service not found: {}", shown(audience));
+                return Ok(Decision::Refused(Refusal::new(OAuthCode::AccessDenied, text)));
+            }
+        },
+        None => None,
+    };
+    let scope = issue::grantable_scope(server, parameters.get("scope").unwrap_or("openid profile email"));
+    let offline = has_scope(&scope, "offline_access") && issue::may_have_refresh_token(client, server);
+    let checked = check_password(core, ctx, connection, client.id.as_str(), username, &password).await?;
+    let Checked::Right { person, blocked: _ } = checked else {
+        let text = "Wrong email or password.";
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
+    };
+    let login = Login {
+        person,
+        grant: GrantKey::generate(&*ctx.entropy),
+        audience: server.map(|server| server.identifier.clone()),
+        scope: if offline { scope } else { issue::without_scope(&scope, "offline_access") },
+        offline,
+        epoch,
+    };
+    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), login.clone());
+    let decided = core
+        .store
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, login)| {
+            Box::pin(record(tx, ctx, config, client, login))
+        })
+        .await?;
+    let (subject, secret) = match decided {
+        Decision::Granted(granted) => granted,
+        Decision::Refused(refusal) => {
+            log(request, LogCode::PasswordGrantFailed, login.person.user_id.as_str(), &refusal.description);
+            return Ok(Decision::Refused(refusal));
+        }
+    };
+    log(request, LogCode::PasswordGrant, subject.user_id.as_str(), "");
+    respond(request, &login, &subject, secret.as_ref()).map(Decision::Granted)
+}
+
+async fn record(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    login: &Login,
+) -> Result<Decision<(Subject, Option<TokenSecret>)>, Failure> {
+    let user = login.person.user_key;
+    record_login(tx, ctx, &user).await?;
+    let Some(row) = users::find(tx, ctx.tenant, &user).await? else {
+        let text = "Wrong email or password.";
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
+    };
+    if row.blocked == Some(true) {
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::Unauthorized, "user is blocked")));
+    }
+    let secret = if login.offline {
+        let secret = TokenSecret::generate(&*ctx.entropy);
+        let origin = FamilyOrigin {
+            id: FamilyId { user, grant: login.grant },
+            audience: login.audience.clone(),
+            scope: login.scope.clone(),
+            session: None,
+            auth_time: ctx.now,
+            identity: (login.person.provider.clone(), login.person.identity_id.clone()),
+            connection: (login.person.connection_id.clone(), login.epoch),
+            counter: login.person.counter,
+        };
+        insert_family(tx, ctx, &new_family(ctx, config, client, &origin, &secret)).await?;
+        Some(secret)
+    } else {
+        None
+    };
+    let subject = Subject {
+        user_key: user,
+        user_id: row.user_id,
+        counter: login.person.counter,
+        doc: serde_json::from_str(&row.doc).unwrap_or_default(),
+        updated_at: row.updated_at,
+    };
+    Ok(Decision::Granted((subject, secret)))
+}
+
+fn respond(
+    request: &Request<'_>,
+    login: &Login,
+    subject: &Subject,
+    secret: Option<&TokenSecret>,
+) -> Result<TokenResponse, Failure> {
+    let Request { ctx, config, client, .. } = request;
+    let issue = Issue {
+        client,
+        subject: Some(subject),
+        resource_server: login.audience.as_deref().and_then(|audience| config.resource_server(audience)),
+        scope: &login.scope,
+        sid: None,
+        grant: login.grant,
+        gty: Some("password"),
+        from_authorization_endpoint: false,
+    };
+    let access = issue::access_token(config, ctx, &issue)?;
+    let id_token = if has_scope(&login.scope, "openid") {
+        let request = IdTokenRequest { claims_scope: &login.scope, ..IdTokenRequest::default() };
+        Some(issue::id_token(config, ctx, &issue, &request)?)
+    } else {
+        None
+    };
+    let refresh_token =
+        secret.map(|secret| issue::refresh_token(config, ctx, subject.user_key, login.grant, 0, secret));
+    Ok(TokenResponse {
+        access_token: access.value,
+        refresh_token,
+        id_token,
+        scope: login.scope.clone(),
+        expires_in: access.expires_in,
+        token_type: "Bearer",
+    })
+}
+
+fn log(request: &Request<'_>, code: LogCode, user_id: &str, description: &str) {
+    let client_id = Some(request.client.id.as_str());
+    let entry = LogEntry { code, user_id: Some(user_id), client_id, description, details: json!({}) };
+    request.core.logs.send(request.ctx, &entry);
+}

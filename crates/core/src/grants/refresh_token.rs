@@ -1,0 +1,390 @@
+//! `refresh_token` (RFC 6749 §6, RFC 9700 §4.14.2).
+
+use std::sync::Arc;
+
+use curfew_model::config::Client;
+use curfew_model::{
+    Ctx, Decision, EndingCause, Failure, FamilyId, LogCode, OAuthCode, Refusal, Sid, Timestamp,
+};
+use curfew_store::families::{self, Exchange, FamilyRow};
+use curfew_store::{Lane, Tx, users};
+use curfew_tokens::SealKind;
+use curfew_tokens::opaque::RefreshTokenValue;
+use serde_json::json;
+
+use super::Request;
+use super::authorization_code::{idle_end, secret_matches};
+use crate::TenantConfig;
+use crate::endings::{self, Actor, Ending, Target, takes_families_of_session};
+use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope, scope_values};
+use crate::logs::LogEntry;
+
+/// A sign of the person is written when the stored one is older.
+const ACTIVITY_SECONDS: i64 = 900;
+
+fn unknown(detail: &'static str) -> Refusal {
+    Refusal::new(OAuthCode::InvalidGrant, "Unknown or invalid refresh token.")
+        .detail(detail)
+        .log(LogCode::RefreshTokenExchangeFailed)
+}
+
+/// What the transaction answers.
+struct Exchanged {
+    row: FamilyRow,
+    /// The generation to hand out; `None` when the family does not rotate.
+    generation: Option<u32>,
+}
+
+/// Exchanges a refresh token for new tokens, or ends its family.
+///
+/// Steps: 1 unseal and read the family by its key, 2 same client and issuer (a foreign client's presentation ends
+/// nothing), 3 the family lives, up the chain, 4 rotate, answer the same successor within the leeway, or see a replay,
+/// which ends the family with [`EndingCause::RefreshTokenReuse`], 5 issue for the family's own audience and scope.
+/// Writes: families, user_access, on replay an ending. Failure: `Contention` when the database could not order two
+/// writers.
+pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, Failure> {
+    let Request { core, ctx, config, client, parameters } = request;
+    let presented = match parameters.require("refresh_token") {
+        Ok(presented) => presented,
+        Err(refusal) => return Ok(Decision::Refused(refusal)),
+    };
+    let unsealed = config.sealing.unseal(SealKind::RefreshToken, config.tenant, presented).ok();
+    let Some(value) = unsealed.and_then(|unsealed| RefreshTokenValue::decode(&unsealed.plaintext)) else {
+        return Ok(refused(request, unknown("not one of our refresh tokens")));
+    };
+    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), value);
+    let exchanged = core
+        .store
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, value)| {
+            Box::pin(decide(tx, ctx, config, client, value))
+        })
+        .await?;
+    match exchanged {
+        Decision::Granted(exchanged) => respond(request, &value, &exchanged).map(Decision::Granted),
+        Decision::Refused(refusal) => Ok(refused(request, refusal)),
+    }
+}
+
+fn refused<T>(request: &Request<'_>, refusal: Refusal) -> Decision<T> {
+    if let Some(code) = refusal.log {
+        let entry = LogEntry {
+            code,
+            user_id: None,
+            client_id: Some(request.client.id.as_str()),
+            description: &refusal.description,
+            details: json!({"failure_reason": refusal.detail}),
+        };
+        request.core.logs.send(request.ctx, &entry);
+    }
+    Decision::Refused(refusal)
+}
+
+async fn decide(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    value: &RefreshTokenValue,
+) -> Result<Decision<Exchanged>, Failure> {
+    let id = value.family_id();
+    let Some(row) = families::find(tx, ctx.tenant, &id).await? else {
+        return Ok(Decision::Refused(unknown("no such family")));
+    };
+    if row.client_id != client.id
+        || row.issuer != *ctx.issuer
+        || !secret_matches(&row.secret_hash, value.secret_hash().as_bytes())
+    {
+        return Ok(Decision::Refused(unknown("another client's token")));
+    }
+    if let Some(refusal) = check_life(tx, ctx, config, client, &row).await? {
+        return Ok(Decision::Refused(refusal));
+    }
+    if row.rotating != client.rotates() {
+        return rotation_toggled(tx, ctx, config, client, row, value).await;
+    }
+    let decided = if row.rotating {
+        rotate(tx, ctx, config, client, row, value).await?
+    } else {
+        exchange_unrotated(tx, ctx, config, client, row, value).await?
+    };
+    if let Decision::Granted(exchanged) = &decided {
+        let stale = ctx.now.plus_seconds(-ACTIVITY_SECONDS);
+        if exchanged.row.last_activity.is_none_or(|at| at <= stale) {
+            users::record_activity(tx, ctx.tenant, &id.user, ctx.now, stale).await?;
+        }
+    }
+    Ok(decided)
+}
+
+/// Whether the family lives, up the chain; a family whose time is over is ended here.
+async fn check_life(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    row: &FamilyRow,
+) -> Result<Option<Refusal>, Failure> {
+    if row.user_counter.is_none() || row.user_id.is_none() {
+        let text = "The refresh_token was generated for a user who doesn't exist anymore.";
+        return Ok(Some(
+            Refusal::new(OAuthCode::InvalidGrant, text).log(LogCode::RefreshTokenExchangeFailed),
+        ));
+    }
+    if row.blocked {
+        return Ok(Some(
+            Refusal::new(OAuthCode::InvalidGrant, "user is blocked").log(LogCode::RefreshTokenExchangeFailed),
+        ));
+    }
+    if let Some(detail) = over(config, client, row) {
+        return Ok(Some(unknown(detail)));
+    }
+    let expired =
+        row.expires_at.is_some_and(|at| at <= ctx.now) || row.idle_expires_at.is_some_and(|at| at <= ctx.now);
+    if expired {
+        let ending = Ending::new(EndingCause::FamilyExpired, Target::Family(row.id), Actor::Policy);
+        endings::end(tx, ctx, &ending).await?;
+        return Ok(Some(unknown("expired")));
+    }
+    Ok(None)
+}
+
+/// Why a family is over, apart from time.
+pub(crate) fn over(config: &TenantConfig, client: &Client, row: &FamilyRow) -> Option<&'static str> {
+    let epoch = config.connection(&row.connection_id).and_then(|connection| connection.epoch_for(&client.id));
+    let session_took_it = row
+        .session
+        .as_ref()
+        .and_then(|session| session.ended_cause.as_deref())
+        .is_some_and(takes_families_of_session);
+    if row.ended_at.is_some() {
+        Some("family ended")
+    } else if row.counter < row.user_family_floor || row.counter < row.pair_family_floor {
+        Some("grant_revoked")
+    } else if row.client_counter < client.floor {
+        Some("client_revoked")
+    } else if session_took_it {
+        Some("session_not_found")
+    } else if epoch.is_none_or(|epoch| row.connection_epoch < epoch) {
+        Some("connection disabled")
+    } else if row.audience.as_deref().is_some_and(|audience| config.resource_server(audience).is_none()) {
+        Some("resource server deleted")
+    } else if !config.sealing_key_lives(row.sealing_key) {
+        Some("sealing key revoked")
+    } else {
+        None
+    }
+}
+
+/// The ends this exchange gives the family: the absolute one is fixed once set, the idle one counts from now.
+fn exchange_of(ctx: &Ctx, config: &TenantConfig, client: &Client, row: &FamilyRow) -> Exchange {
+    let expires_at = row
+        .expires_at
+        .or_else(|| client.refresh_lifetime_seconds().map(|seconds| ctx.now.plus_seconds(seconds)));
+    Exchange {
+        now: ctx.now,
+        idle_expires_at: idle_end(client, ctx.now, expires_at),
+        expires_at,
+        request_id: ctx.request.id,
+        device: crate::sessions::start::device_now(Some(&row.device), ctx),
+        sealing_key: config.sealing.current().id(),
+    }
+}
+
+async fn rotate(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    mut row: FamilyRow,
+    value: &RefreshTokenValue,
+) -> Result<Decision<Exchanged>, Failure> {
+    // One retry: another presentation of the same token may win between the reading and the update; then its
+    // generation is newest, and this one is within the leeway or a replay.
+    for _ in 0..2 {
+        if value.generation == row.generation {
+            let exchange = exchange_of(ctx, config, client, &row);
+            if families::rotate(tx, ctx.tenant, &row.id, row.generation, &exchange).await? {
+                row.generation += 1;
+                let generation = Some(row.generation);
+                return Ok(Decision::Granted(Exchanged { row, generation }));
+            }
+            let Some(again) = families::find(tx, ctx.tenant, &row.id).await? else {
+                return Ok(Decision::Refused(unknown("no such family")));
+            };
+            row = again;
+            if let Some(refusal) = check_life(tx, ctx, config, client, &row).await? {
+                return Ok(Decision::Refused(refusal));
+            }
+            continue;
+        }
+        let previous = value.generation.checked_add(1) == Some(row.generation);
+        let own_rerun = previous && row.request_id == ctx.request.id;
+        let within_leeway = previous
+            && row.rotated_at.plus_seconds(client.leeway_seconds()) > ctx.now
+            && client.leeway_seconds() > 0;
+        if own_rerun || within_leeway {
+            let generation = Some(row.generation);
+            return Ok(Decision::Granted(Exchanged { row, generation }));
+        }
+        return reuse(tx, ctx, &row, value).await;
+    }
+    Err(Failure::Contention)
+}
+
+/// A replay: the family ends, and the log shows both requests.
+async fn reuse(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    row: &FamilyRow,
+    value: &RefreshTokenValue,
+) -> Result<Decision<Exchanged>, Failure> {
+    let ending = Ending::new(EndingCause::RefreshTokenReuse, Target::Family(row.id), Actor::Policy);
+    let ended = endings::end(tx, ctx, &ending).await?;
+    if ended.id.is_some() {
+        let details = json!({
+            "familyId": row.id.to_string(),
+            "tokenCounter": value.generation,
+            "latestCounter": row.generation,
+            "rotated": {"at": row.rotated_at.iso(), "device": serde_json::from_str::<serde_json::Value>(&row.device).unwrap_or_default()},
+            "replayed": {"at": ctx.now.iso(), "ip": ctx.request.ip, "user_agent": ctx.request.user_agent},
+        });
+        let entry = LogEntry {
+            code: LogCode::RefreshTokenReuse,
+            user_id: row.user_id.as_ref().map(|id| id.as_str()),
+            client_id: Some(row.client_id.as_str()),
+            description: "Reused rotating refresh token",
+            details,
+        };
+        crate::logs::write(tx, ctx, &entry).await?;
+    }
+    // The reuse itself is in the log already; a second line would say less.
+    let mut refusal = unknown("reused");
+    refusal.log = None;
+    Ok(Decision::Refused(refusal))
+}
+
+async fn exchange_unrotated(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    row: FamilyRow,
+    value: &RefreshTokenValue,
+) -> Result<Decision<Exchanged>, Failure> {
+    if value.generation != row.generation {
+        return Ok(Decision::Refused(unknown("not the newest generation")));
+    }
+    let exchange = exchange_of(ctx, config, client, &row);
+    if !families::exchange(tx, ctx.tenant, &row.id, &exchange).await? {
+        return Ok(Decision::Refused(unknown("ended meanwhile")));
+    }
+    Ok(Decision::Granted(Exchanged { row, generation: None }))
+}
+
+/// Rotation was switched since the family began. On: the first exchange goes through, makes the family rotate, and
+/// ends the other non-rotating ones of the same client, API and user. Off: the exchange ends the family.
+async fn rotation_toggled(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    row: FamilyRow,
+    value: &RefreshTokenValue,
+) -> Result<Decision<Exchanged>, Failure> {
+    let end_toggled =
+        |id: FamilyId| Ending::new(EndingCause::RotationToggled, Target::Family(id), Actor::Policy);
+    if row.rotating {
+        endings::end(tx, ctx, &end_toggled(row.id)).await?;
+        return Ok(Decision::Refused(unknown("rotation was switched off")));
+    }
+    families::start_rotating(tx, ctx.tenant, &row.id).await?;
+    let user = row.id.user;
+    for other in families::of_client(tx, ctx.tenant, &user, &client.id, ctx.now).await? {
+        if !other.rotating && other.grant != row.id.grant && other.audience == row.audience {
+            endings::end(tx, ctx, &end_toggled(FamilyId { user, grant: other.grant })).await?;
+        }
+    }
+    rotate(tx, ctx, config, client, FamilyRow { rotating: true, ..row }, value).await
+}
+
+fn respond(
+    request: &Request<'_>,
+    value: &RefreshTokenValue,
+    exchanged: &Exchanged,
+) -> Result<TokenResponse, Failure> {
+    let Request { core, ctx, config, client, parameters } = request;
+    let row = &exchanged.row;
+    let user_id = row.user_id.clone().ok_or_else(|| Failure::Internal("a live family has a user".into()))?;
+    let subject = Subject {
+        user_key: row.id.user,
+        user_id,
+        counter: row.user_counter.unwrap_or(row.counter),
+        doc: row.user_doc.as_deref().and_then(|doc| serde_json::from_str(doc).ok()).unwrap_or_default(),
+        updated_at: row.user_updated_at.unwrap_or(row.created_at),
+    };
+    // Down-scoping holds for this answer only; what was not granted is dropped (RFC 6749 §6).
+    let scope = match parameters.get("scope") {
+        Some(asked) => {
+            let kept: Vec<&str> = scope_values(asked).filter(|value| has_scope(&row.scope, value)).collect();
+            if kept.is_empty() { row.scope.clone() } else { kept.join(" ") }
+        }
+        None => row.scope.clone(),
+    };
+    let sid = live_session(row, config, ctx.now);
+    let issue = Issue {
+        client,
+        subject: Some(&subject),
+        resource_server: row.audience.as_deref().and_then(|audience| config.resource_server(audience)),
+        scope: &scope,
+        sid,
+        grant: row.id.grant,
+        gty: Some("refresh_token"),
+        from_authorization_endpoint: false,
+    };
+    let access = issue::access_token(config, ctx, &issue)?;
+    let id_token = if has_scope(&scope, "openid") {
+        // The ID token keeps the session it came from (OIDC Core §12.2), also when that is over.
+        let original = row.session_key.map(|session| Sid { user: row.id.user, session });
+        let request = IdTokenRequest { claims_scope: &scope, ..IdTokenRequest::default() };
+        Some(issue::id_token(config, ctx, &Issue { sid: original, ..issue.clone() }, &request)?)
+    } else {
+        None
+    };
+    core.logs.send(
+        ctx,
+        &LogEntry {
+            code: LogCode::RefreshTokenExchange,
+            user_id: Some(subject.user_id.as_str()),
+            client_id: Some(client.id.as_str()),
+            description: "Refresh Token for Access Token",
+            details: json!({
+                "familyId": row.id.to_string(),
+                "tokenCounter": exchanged.generation,
+                "access_token_jti": access.jti,
+            }),
+        },
+    );
+    let refresh_token = exchanged.generation.map(|generation| {
+        issue::refresh_token(config, ctx, row.id.user, row.id.grant, generation, &value.secret)
+    });
+    Ok(TokenResponse {
+        access_token: access.value,
+        refresh_token,
+        id_token,
+        scope,
+        expires_in: access.expires_in,
+        token_type: "Bearer",
+    })
+}
+
+/// The family's session while it lives: an access token names it, and then dies with it.
+fn live_session(row: &FamilyRow, config: &TenantConfig, now: Timestamp) -> Option<Sid> {
+    let session = row.session.as_ref()?;
+    let lives = session.ended_at.is_none()
+        && session.above_floors
+        && session.expires_at > now
+        && session.idle_expires_at > now
+        && config.connection(&row.connection_id).is_some();
+    let key = row.session_key.filter(|_| lives)?;
+    Some(Sid { user: row.id.user, session: key })
+}

@@ -1,0 +1,113 @@
+//! The tenant's log: rows of an ending are written with it; the others are batched, so that no login waits for them.
+
+use curfew_model::{Ctx, Failure, LogCode, TenantId};
+use curfew_store::logs::LogRow;
+use curfew_store::{Lane, Store, Tx};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// Rows that may wait; beyond it new ones are counted and dropped rather than slow the server down.
+const WAITING_MAX: usize = 8192;
+/// Rows written in one transaction.
+const BATCH_MAX: usize = 512;
+
+/// A log row in the making.
+#[derive(Debug)]
+pub struct LogEntry<'a> {
+    /// What happened.
+    pub code: LogCode,
+    /// `sub`.
+    pub user_id: Option<&'a str>,
+    /// Which client.
+    pub client_id: Option<&'a str>,
+    /// One line for the operator.
+    pub description: &'a str,
+    /// Auth0's `details`.
+    pub details: Value,
+}
+
+/// A row of Auth0's shape (`log_id`: `900`, the instant to the second, then digits that keep the order).
+pub fn row(ctx: &Ctx, entry: &LogEntry<'_>) -> LogRow {
+    let iso = ctx.now.iso();
+    let digits: String = iso.chars().filter(char::is_ascii_digit).take(14).collect();
+    let micros = ctx.now.micros().rem_euclid(1_000_000);
+    let random = u128::from_be_bytes(ctx.entropy.bytes()) % 10_u128.pow(33);
+    let log_id = format!("900{digits}{micros:06}{random:033}");
+    let doc = json!({
+        "date": iso,
+        "type": entry.code.as_str(),
+        "description": entry.description,
+        "client_id": entry.client_id,
+        "user_id": entry.user_id,
+        "ip": ctx.request.ip,
+        "user_agent": ctx.request.user_agent,
+        "hostname": ctx.request.host,
+        "details": entry.details,
+    });
+    LogRow {
+        log_id,
+        at: ctx.now,
+        code: entry.code,
+        user_id: entry.user_id.map(str::to_owned),
+        client_id: entry.client_id.map(str::to_owned),
+        doc: doc.to_string(),
+    }
+}
+
+/// Writes a row in the caller's transaction.
+pub async fn write(tx: &mut Tx, ctx: &Ctx, entry: &LogEntry<'_>) -> Result<(), Failure> {
+    curfew_store::logs::insert(tx, ctx.tenant, &row(ctx, entry)).await
+}
+
+/// What [`LogWriter::run`] takes over.
+type Waiting = (Store, mpsc::Receiver<(TenantId, LogRow)>);
+
+/// Takes rows that no transaction waits for.
+#[derive(Debug)]
+pub struct LogWriter {
+    sender: mpsc::Sender<(TenantId, LogRow)>,
+    writer: std::sync::Mutex<Option<Waiting>>,
+}
+
+impl LogWriter {
+    /// A writer that holds rows until [`LogWriter::run`] takes them to the store.
+    pub fn new(store: Store) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        Self { sender, writer: std::sync::Mutex::new(Some((store, receiver))) }
+    }
+
+    /// Queues a row; when the queue is full the row is dropped and the process log says so.
+    pub fn send(&self, ctx: &Ctx, entry: &LogEntry<'_>) {
+        if self.sender.capacity() == 0 {
+            tracing::warn!(code = entry.code.as_str(), "log queue full: row dropped");
+            return;
+        }
+        if self.sender.try_send((ctx.tenant, row(ctx, entry))).is_err() {
+            tracing::warn!(code = entry.code.as_str(), "log queue full: row dropped");
+        }
+    }
+
+    /// Writes queued rows in batches until the process ends. Returns at once when it runs already.
+    pub async fn run(&self) {
+        let taken = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some((store, mut receiver)) = taken else { return };
+        let mut batch = Vec::new();
+        while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let rows = std::mem::take(&mut batch);
+            let count = rows.len();
+            let written = store
+                .transact(Lane::Ordinary, rows, |tx, rows| {
+                    Box::pin(async move {
+                        for (tenant, row) in rows {
+                            curfew_store::logs::insert(tx, *tenant, row).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .await;
+            if let Err(failure) = written {
+                tracing::error!(%failure, count, "log rows lost");
+            }
+        }
+    }
+}
