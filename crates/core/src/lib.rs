@@ -13,6 +13,7 @@ pub mod grants;
 pub mod issue;
 pub mod logout;
 pub mod logs;
+pub mod management;
 pub mod passwords;
 pub mod revoke;
 pub mod sessions;

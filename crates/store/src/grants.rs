@@ -19,6 +19,11 @@ statements! {
         join users u on u.tenant = g.tenant and u.user_key = g.user_key \
         where g.tenant = $1 and ($2 = '' or u.user_id = $2) and ($3 = '' or g.client_id = $3) \
         and ($4 = '' or g.audience = $4) order by g.user_key, g.client_id, g.audience limit $5 offset $6";
+    /// How many there are.
+    pub COUNT = "select count(*) from grants g \
+        join users u on u.tenant = g.tenant and u.user_key = g.user_key \
+        where g.tenant = $1 and ($2 = '' or u.user_id = $2) and ($3 = '' or g.client_id = $3) \
+        and ($4 = '' or g.audience = $4)";
     /// Takes one back.
     pub DELETE = "delete from grants where tenant = $1 and user_key = $2 and client_id = $3 and audience = $4";
     /// The consents of one user.
@@ -99,6 +104,14 @@ pub async fn list(
     let client = filter.client_id.as_ref().map_or("", ClientId::as_str);
     let audience = filter.audience.as_deref().unwrap_or("");
     tx.all(&LIST, params![tenant, user, client, audience, limit, offset]).await?.iter().map(grant).collect()
+}
+
+/// How many consents a filter lets through.
+pub async fn count(tx: &mut Tx, tenant: TenantId, filter: &GrantFilter) -> Result<i64, Failure> {
+    let user = filter.user_id.as_ref().map_or("", UserId::as_str);
+    let client = filter.client_id.as_ref().map_or("", ClientId::as_str);
+    let audience = filter.audience.as_deref().unwrap_or("");
+    tx.one(&COUNT, params![tenant, user, client, audience]).await?.get(0)
 }
 
 /// The consents of one user.

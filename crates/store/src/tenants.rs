@@ -8,8 +8,8 @@ statements! {
     TOUCH = "update tenants set version = version + 1 where tenant = $1 returning version";
     SETTINGS = "select name, settings from tenants where tenant = $1";
     UPDATE_SETTINGS = "update tenants set settings = $2 where tenant = $1";
-    INSERT_DOMAIN = "insert into tenant_domains (host, tenant, issuer, created_at) values ($1, $2, $3, $4)
-        on conflict do nothing";
+    SET_DOMAIN = "insert into tenant_domains (host, tenant, issuer, created_at) values ($1, $2, $3, $4)
+        on conflict (host) do update set issuer = excluded.issuer where tenant_domains.tenant = excluded.tenant";
 }
 
 /// A tenant's name and settings.
@@ -40,7 +40,8 @@ pub async fn update_settings(tx: &mut Tx, tenant: TenantId, settings: &str) -> R
     tx.run(&UPDATE_SETTINGS, params![tenant, settings]).await.map(drop)
 }
 
-/// Says that requests for `host` are the tenant's, under `issuer`; `false` when the host is taken.
-pub async fn insert_domain(tx: &mut Tx, ctx: &Ctx, host: &str, issuer: &str) -> Result<bool, Failure> {
-    Ok(tx.run(&INSERT_DOMAIN, params![host, ctx.tenant, issuer, ctx.now]).await? == 1)
+/// Says that requests for `host` are the tenant's, under `issuer`; `false` when the host is another tenant's. The caller
+/// moved the version with [`touch`].
+pub async fn set_domain(tx: &mut Tx, ctx: &Ctx, host: &str, issuer: &str) -> Result<bool, Failure> {
+    Ok(tx.run(&SET_DOMAIN, params![host, ctx.tenant, issuer, ctx.now]).await? == 1)
 }

@@ -68,6 +68,8 @@ kinds! {
     SigningKey = 10 "signing-key",
     /// What a logout carries through its confirmation page.
     LogoutState = 11 "logout-state",
+    /// Where a list of the Management API goes on.
+    Cursor = 12 "cursor",
 }
 
 /// Why a text is not a sealed value. Outside, all three look the same.
