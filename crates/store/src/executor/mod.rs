@@ -4,7 +4,7 @@
 //! - A value of [`Store::transact`] or [`Store::command`] leaves only after its COMMIT is durable.
 //! - A flow that answers `Err`, panics, or answers `Ok` after one of its statements had failed leaves nothing behind.
 //! - A read that begins after a commit was answered sees it.
-//! - What waits is bounded, in number (SQLite) or in time (PostgreSQL), and endings wait in a lane of their own.
+//! - What waits is bounded in number, and on PostgreSQL in time as well; endings wait in a lane of their own.
 //!
 //! A flow may run more than once (PostgreSQL retries on 40001 and 40P01), so it is `Fn`, and draws what must not
 //! differ between runs (keys, instants) beforehand, into its arguments. A dropped future of [`Store::transact`]

@@ -107,9 +107,9 @@ async fn a_value_leaves_only_after_its_commit() {
     let held = gate.hold_writer(&store).await;
     let mut first = pin!(notes::insert(&store, 1));
     assert!((&mut first).now_or_never().is_none());
-    let mut second = pin!(store.transact(Lane::Ordinary, second_gate.clone(), |_, gate| {
+    let mut second = pin!(store.transact(Lane::Ordinary, second_gate.way(), |_, way| {
         Box::pin(async move {
-            gate.wait();
+            way.wait();
             Ok(())
         })
     }));

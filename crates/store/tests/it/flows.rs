@@ -1,10 +1,10 @@
 //! What a flow can rely on, whichever engine runs it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use curfew_model::{Failure, OAuthCode, Refusal};
-use curfew_store::{Lane, params};
+use curfew_store::{Engine, Lane, params};
 use curfew_testkit::both_engines;
 
 use crate::notes;
@@ -77,17 +77,26 @@ both_engines! {
     fn ok_after_a_failed_statement_does_not_commit(store) {
         notes::create(&store).await;
         notes::insert(&store, 1).await.expect("the first");
+        // Kept aside: a panic in the flow would look like what is expected.
+        let seen = Arc::new(Mutex::new(Vec::new()));
         let mended: Result<(), Failure> = store
-            .transact(Lane::Ordinary, (), |tx, ()| Box::pin(async move {
+            .transact(Lane::Ordinary, Arc::clone(&seen), |tx, seen| Box::pin(async move {
                 tx.run(&notes::INSERT, params![2_i64, "a"]).await?;
-                let again = tx.run(&notes::INSERT, params![1_i64, "a"]).await;
-                assert!(matches!(again, Err(Failure::Conflict)), "{again:?}");
-                let next = tx.run(&notes::INSERT, params![3_i64, "a"]).await;
-                assert!(matches!(next, Err(Failure::Internal(_))), "{next:?}");
+                for id in [1_i64, 3] {
+                    let outcome = tx.run(&notes::INSERT, params![id, "a"]).await;
+                    seen.lock().expect("nobody panics with it").push(outcome);
+                }
+                let outcome = tx.all(&notes::COUNT, params![]).await.map(|_| 0);
+                seen.lock().expect("nobody panics with it").push(outcome);
                 Ok(())
             }))
             .await;
         assert!(matches!(mended, Err(Failure::Internal(_))), "{mended:?}");
+        let seen = std::mem::take(&mut *seen.lock().expect("nobody panics with it"));
+        assert!(
+            matches!(seen[..], [Err(Failure::Conflict), Err(Failure::Internal(_)), Err(Failure::Internal(_))]),
+            "{seen:?}"
+        );
         assert_eq!(notes::count(&store).await, 1);
     }
 
@@ -118,6 +127,23 @@ both_engines! {
         }));
         let conflict = conflict.await;
         assert!(matches!(conflict, Err(Failure::Conflict)), "{conflict:?}");
+    }
+
+    // Two statements could be two round trips, and on PostgreSQL two transactions.
+    fn a_command_is_one_statement_on_postgres(store) {
+        notes::create(&store).await;
+        let two = store.command(Lane::Ordinary, (), |tx, ()| Box::pin(async move {
+            tx.run(&notes::INSERT, params![1_i64, "a"]).await?;
+            tx.run(&notes::UPDATE, params![1_i64, "b"]).await
+        }));
+        let two = two.await;
+        match store.engine() {
+            Engine::Postgres => assert!(matches!(two, Err(Failure::Internal(_))), "{two:?}"),
+            Engine::Sqlite => {
+                assert_eq!(two.expect("a commit"), 1);
+                assert_eq!(notes::find(&store, 1).await.as_deref(), Some("b"));
+            }
+        }
     }
 
     fn a_read_cannot_write(store) {

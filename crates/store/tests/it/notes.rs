@@ -53,51 +53,58 @@ pub(crate) async fn count(store: &Store) -> i64 {
     row.get(0).expect("a count")
 }
 
-/// Holds SQLite's writer inside a flow, until it is opened.
-#[derive(Clone, Default)]
+/// Holds SQLite's writer inside a flow, until it is opened, or dropped: a test that fails must not hang.
+#[derive(Default)]
 pub(crate) struct Gate {
-    shared: Arc<Shared>,
+    way: Arc<Way>,
 }
 
-struct Shared {
+/// What the flow sees of a gate.
+pub(crate) struct Way {
     entered: Semaphore,
     open: Mutex<bool>,
     opened: Condvar,
 }
 
-impl Default for Shared {
+impl Default for Way {
     fn default() -> Self {
         Self { entered: Semaphore::new(0), open: Mutex::new(false), opened: Condvar::new() }
     }
 }
 
-impl Gate {
-    /// In the flow: says that it is here, and blocks the thread.
+impl Way {
+    /// Says that it is here, and blocks the thread.
     pub(crate) fn wait(&self) {
-        self.shared.entered.add_permits(1);
-        let mut open = self.shared.open.lock().expect("nobody panics with it");
+        self.entered.add_permits(1);
+        let mut open = self.open.lock().expect("nobody panics with it");
         while !*open {
-            open = self.shared.opened.wait(open).expect("nobody panics with it");
+            open = self.opened.wait(open).expect("nobody panics with it");
         }
     }
+}
 
-    /// In the test: returns when a flow is at the gate.
+impl Gate {
+    pub(crate) fn way(&self) -> Arc<Way> {
+        Arc::clone(&self.way)
+    }
+
+    /// Returns when a flow is at the gate.
     pub(crate) async fn entered(&self) {
-        self.shared.entered.acquire().await.expect("it is never closed").forget();
+        self.way.entered.acquire().await.expect("it is never closed").forget();
     }
 
     pub(crate) fn open(&self) {
-        *self.shared.open.lock().expect("nobody panics with it") = true;
-        self.shared.opened.notify_all();
+        *self.way.open.lock().expect("nobody panics with it") = true;
+        self.way.opened.notify_all();
     }
 
     /// Occupies the writer; the answer comes when the gate is open.
     pub(crate) async fn hold_writer(&self, store: &Store) -> tokio::task::JoinHandle<Result<(), Failure>> {
-        let (store, gate) = (store.clone(), self.clone());
+        let (store, way) = (store.clone(), self.way());
         let held = tokio::spawn(async move {
-            let flow = store.transact(Lane::Ordinary, gate, |_, gate| {
+            let flow = store.transact(Lane::Ordinary, way, |_, way| {
                 Box::pin(async move {
-                    gate.wait();
+                    way.wait();
                     Ok(())
                 })
             });
@@ -105,5 +112,11 @@ impl Gate {
         });
         self.entered().await;
         held
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.open();
     }
 }

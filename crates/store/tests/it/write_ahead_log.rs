@@ -76,6 +76,28 @@ async fn a_long_reader_only_delays_it() {
 }
 
 #[tokio::test]
+async fn it_is_copied_back_beside_the_writer() {
+    let database = TestDatabase::new(Engine::Sqlite);
+    let Database::Sqlite(path) = database.options().database else { panic!("SQLite is a file") };
+    // With the cap out of reach, so that whatever is copied was copied in the background.
+    let store = Store::open(StoreOptions { wal_bytes_max: u64::MAX, ..database.options() });
+    let store = store.await.expect("it opens");
+    notes::create(&store).await;
+    let observer = rusqlite::Connection::open(path).expect("it opens");
+    let mut copied = 0_i64;
+    for id in 0..5_000 {
+        write(&store, id).await;
+        copied = observer
+            .query_row("pragma wal_checkpoint(noop)", [], |row| row.get(2))
+            .expect("a report that copies nothing itself");
+        if copied > 0 {
+            break;
+        }
+    }
+    assert!(copied > 0, "50 MB went through the log and stayed there");
+}
+
+#[tokio::test]
 async fn a_closed_store_leaves_no_log_to_recover() {
     let database = TestDatabase::new(Engine::Sqlite);
     let (store, log) = open(&database).await;
