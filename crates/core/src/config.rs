@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock};
 use curfew_model::config::{Client, Connection, ResourceServer, TenantSettings};
 use curfew_model::{ClientId, Failure, Secret, TenantId};
 use curfew_store::config::{SigningKeyRow, TenantRows};
-use curfew_tokens::{Jwk, PublicKey, SealKind, SealingKey, SealingKeys, SigningAlg, SigningKey};
+use curfew_tokens::{Jwk, Jwks, PublicKey, SealKind, SealingKey, SealingKeys, SigningAlg, SigningKey};
 
 use crate::Core;
 
@@ -47,6 +47,8 @@ pub struct TenantConfig {
     pub resource_servers: HashMap<String, ResourceServer>,
     /// Connections.
     pub connections: Vec<Connection>,
+    /// The JWKS as it is served.
+    jwks_json: String,
 }
 
 impl TenantConfig {
@@ -64,8 +66,12 @@ impl TenantConfig {
         self.keys.iter().find(|key| key.key.kid() == kid).map(|key| key.key.public())
     }
 
-    /// The JWKS, the current keys first.
-    pub fn jwks(&self) -> Vec<Jwk> {
+    /// The JWKS as it is served, the current keys first.
+    pub fn jwks_json(&self) -> &str {
+        &self.jwks_json
+    }
+
+    fn jwks(&self) -> Vec<Jwk> {
         let mut keys: Vec<&TenantKey> = self.keys.iter().collect();
         keys.sort_by_key(|key| match key.row.state.as_str() {
             "current" => 0,
@@ -281,7 +287,10 @@ impl Core {
             sealing,
             resource_servers: HashMap::new(),
             connections: rows.connections,
+            jwks_json: String::new(),
         };
+        config.jwks_json = serde_json::to_string(&Jwks { keys: config.jwks() })
+            .map_err(|error| Failure::Crypto(format!("writing the JWKS: {error}").into()))?;
         for mut server in rows.resource_servers {
             if let Some(sealed) = &server.signing_secret {
                 let kind = SealKind::SigningSecret;

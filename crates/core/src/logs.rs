@@ -87,6 +87,16 @@ impl LogWriter {
         }
     }
 
+    /// Waits until the rows that are queued now have been taken, or a second has passed.
+    pub async fn drain(&self) {
+        let empty = async {
+            while self.sender.capacity() < WAITING_MAX {
+                tokio::task::yield_now().await;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), empty).await;
+    }
+
     /// Writes queued rows in batches until the process ends. Returns at once when it runs already.
     pub async fn run(&self) {
         let taken = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();

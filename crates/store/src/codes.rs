@@ -17,6 +17,8 @@ statements! {
     /// Other things that happen once.
     pub CONSUME_ONCE = "insert into consumptions (tenant, kind, id, consumed_at, keep_until) \
         values ($1, $2, $3, $4, $5) on conflict do nothing";
+    /// Whether such a thing has happened.
+    pub WAS_CONSUMED = "select consumed_at from consumptions where tenant = $1 and kind = $2 and id = $3";
     /// What is over.
     pub PURGE_CODES = "delete from consumed_codes where tenant = $1 and keep_until < $2";
     /// What is over.
@@ -73,6 +75,11 @@ pub async fn consume_once(
     keep_until: Timestamp,
 ) -> Result<bool, Failure> {
     Ok(tx.run(&CONSUME_ONCE, params![tenant, kind, id, now, keep_until]).await? == 1)
+}
+
+/// Whether a thing that happens once has happened.
+pub async fn was_consumed(tx: &mut Tx, tenant: TenantId, kind: &str, id: &[u8]) -> Result<bool, Failure> {
+    Ok(tx.maybe(&WAS_CONSUMED, params![tenant, kind, id]).await?.is_some())
 }
 
 /// Removes consumptions that no longer guard anything.

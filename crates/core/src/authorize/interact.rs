@@ -260,6 +260,19 @@ impl LoginState {
     }
 }
 
+/// The e-mail, or user name, of the person a consent page asks; `None` when the user is gone.
+pub async fn person_of(core: &Core, ctx: &Ctx, state: &LoginState) -> Result<Option<String>, Failure> {
+    let Some(user) = state.user else { return Ok(None) };
+    let found = core
+        .store
+        .read((ctx.tenant, user), |tx, (tenant, user)| Box::pin(curfew_store::users::find(tx, *tenant, user)))
+        .await?;
+    let doc: Option<serde_json::Map<String, serde_json::Value>> =
+        found.and_then(|row| serde_json::from_str(&row.doc).ok());
+    let text = |name: &str| doc.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    Ok(text("email").or_else(|| text("username")).or_else(|| text("name")))
+}
+
 /// The connections a login may use: the named one, or every one that the client has.
 pub fn connections(opened: &Opened) -> impl Iterator<Item = &Connection> {
     let named = opened.state.request.connection_id.as_ref();

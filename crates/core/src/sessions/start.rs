@@ -91,7 +91,7 @@ pub async fn start(
         }
     }
     let secret = TokenSecret::generate(&*ctx.entropy);
-    let value = SessionCookieValue { user: new.sid.user, session: new.sid.session, secret: secret };
+    let value = SessionCookieValue { user: new.sid.user, session: new.sid.session, secret };
     new.secret_hash = value.secret_hash().as_bytes().to_vec();
     curfew_store::sessions::insert(tx, ctx.tenant, &new).await?;
     for session in

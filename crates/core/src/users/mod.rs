@@ -1,11 +1,13 @@
 //! Users: making, changing, linking and deleting them, and the endings that come with it.
 
+mod administrator;
 mod create;
 mod delete;
 mod link;
 mod login;
 mod update;
 
+pub use administrator::{has_administrator, make_administrator};
 pub use create::{Creation, NewUser, create, signup_document};
 pub use delete::delete;
 pub use link::{link, unlink};

@@ -1,0 +1,314 @@
+//! Configuration in two steps: what was typed ([`Typed`]: flags, environment, file), and what it means ([`Config`]).
+//!
+//! The three places spell one key; a flag wins over the environment, which wins over the file. A key nobody knows stops
+//! the start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use curfew_http::server::TlsFiles;
+use curfew_model::{ClientId, Secret};
+use ipnet::IpNet;
+use serde::Deserialize;
+use url::Url;
+
+/// What was typed, by key. Each is described in `docs/configuration.md`.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Typed {
+    /// Address and port to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "CURFEW_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// URL of the default tenant, ending in `/` [default: http://localhost:PORT/]
+    #[arg(long, env = "CURFEW_ISSUER", value_name = "URL")]
+    pub issuer: Option<String>,
+    /// Folder for the embedded database and the key-encryption key [default: curfew-data]
+    #[arg(long, env = "CURFEW_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// postgres://user:password@host:port/database [default: SQLite in the data folder]
+    #[arg(long, env = "CURFEW_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// PEM file of the certificate and its chain [default: plain HTTP]
+    #[arg(long, env = "CURFEW_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key
+    #[arg(long, env = "CURFEW_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Networks (CIDR, separated by commas), or `loopback`, whose X-Forwarded-* headers are believed
+    #[arg(long, env = "CURFEW_TRUST_PROXY", value_name = "NETWORKS")]
+    pub trust_proxy: Option<String>,
+    /// Private networks (CIDR, separated by commas) that outbound requests may reach
+    #[arg(long, env = "CURFEW_EGRESS_ALLOW", value_name = "NETWORKS")]
+    pub egress_allow: Option<String>,
+    /// Id of a machine-to-machine client with every Management API scope, made if absent
+    #[arg(long, env = "CURFEW_BOOTSTRAP_CLIENT_ID", value_name = "ID")]
+    pub bootstrap_client_id: Option<String>,
+    /// The secret of that client
+    #[arg(long, env = "CURFEW_BOOTSTRAP_CLIENT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub bootstrap_client_secret: Option<String>,
+    /// E-mail of the first administrator, made if absent
+    #[arg(long, env = "CURFEW_BOOTSTRAP_ADMIN_EMAIL", value_name = "EMAIL")]
+    pub bootstrap_admin_email: Option<String>,
+    /// The password of that administrator
+    #[arg(long, env = "CURFEW_BOOTSTRAP_ADMIN_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    pub bootstrap_admin_password: Option<String>,
+}
+
+/// What it means.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The default tenant's issuer, if one is configured.
+    pub issuer: Option<String>,
+    /// State on this machine.
+    pub data_dir: PathBuf,
+    /// `None`: SQLite in the data folder.
+    pub database_url: Option<Secret<String>>,
+    /// TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whose `X-Forwarded-*` are believed.
+    pub trust_proxy: Vec<IpNet>,
+    /// What outbound requests may reach.
+    pub egress_allow: Vec<IpNet>,
+    /// A machine-to-machine client to make.
+    pub bootstrap_client: Option<(ClientId, Secret<String>)>,
+    /// An administrator to make.
+    pub bootstrap_admin: Option<(String, Secret<String>)>,
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A value that does not read.
+    #[error("{key}: {problem}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A key nobody knows.
+    #[error("{0}: unknown setting (see docs/configuration.md for the ones there are)")]
+    Unknown(String),
+    /// The file does not read.
+    #[error("configuration file {path}: {problem}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+}
+
+const KEYS: [&str; 14] = [
+    "CURFEW_LISTEN",
+    "CURFEW_ISSUER",
+    "CURFEW_DATA_DIR",
+    "CURFEW_DATABASE_URL",
+    "CURFEW_TLS_CERT",
+    "CURFEW_TLS_KEY",
+    "CURFEW_TRUST_PROXY",
+    "CURFEW_EGRESS_ALLOW",
+    "CURFEW_BOOTSTRAP_CLIENT_ID",
+    "CURFEW_BOOTSTRAP_CLIENT_SECRET",
+    "CURFEW_BOOTSTRAP_ADMIN_EMAIL",
+    "CURFEW_BOOTSTRAP_ADMIN_PASSWORD",
+    "CURFEW_CONFIG",
+    "CURFEW_LOG",
+];
+
+/// Variables of the development tools, which the server does not read.
+const TOOLS: [&str; 5] = ["CURFEW_TEST_", "CURFEW_E2E_", "CURFEW_BENCH_", "CURFEW_BIN", "CURFEW_CACHE_DIR"];
+
+/// Refuses `CURFEW_*` variables nobody knows: a typing error must not pass for a setting.
+pub fn check_environment(names: impl Iterator<Item = String>) -> Result<(), ConfigError> {
+    for name in names.filter(|name| name.starts_with("CURFEW_")) {
+        let known = KEYS.contains(&name.as_str()) || TOOLS.iter().any(|tool| name.starts_with(tool));
+        if !known {
+            return Err(ConfigError::Unknown(name));
+        }
+    }
+    Ok(())
+}
+
+impl Typed {
+    /// Adds what the file says where nothing else was said.
+    pub fn with_file(self, path: &std::path::Path) -> Result<Self, ConfigError> {
+        let failed = |problem: String| ConfigError::File { path: path.to_owned(), problem };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let file: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        Ok(Self {
+            listen: self.listen.or(file.listen),
+            issuer: self.issuer.or(file.issuer),
+            data_dir: self.data_dir.or(file.data_dir),
+            database_url: self.database_url.or(file.database_url),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            trust_proxy: self.trust_proxy.or(file.trust_proxy),
+            egress_allow: self.egress_allow.or(file.egress_allow),
+            bootstrap_client_id: self.bootstrap_client_id.or(file.bootstrap_client_id),
+            bootstrap_client_secret: self.bootstrap_client_secret.or(file.bootstrap_client_secret),
+            bootstrap_admin_email: self.bootstrap_admin_email.or(file.bootstrap_admin_email),
+            bootstrap_admin_password: self.bootstrap_admin_password.or(file.bootstrap_admin_password),
+        })
+    }
+
+    /// What it means, or what is wrong with it. An empty value counts as not given.
+    pub fn resolve(self) -> Result<Config, ConfigError> {
+        let given = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let listen = given(self.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let listen = listen.parse().map_err(|_| ConfigError::Value {
+            key: "CURFEW_LISTEN",
+            problem: format!("{listen} is not address:port, for example 127.0.0.1:8080"),
+        })?;
+        let tls = pair(
+            self.tls_cert.filter(|path| !path.as_os_str().is_empty()),
+            self.tls_key.filter(|path| !path.as_os_str().is_empty()),
+            ("CURFEW_TLS_CERT", "CURFEW_TLS_KEY"),
+        )?
+        .map(|(certificate, key)| TlsFiles { certificate, key });
+        let client = pair(
+            given(self.bootstrap_client_id),
+            given(self.bootstrap_client_secret),
+            ("CURFEW_BOOTSTRAP_CLIENT_ID", "CURFEW_BOOTSTRAP_CLIENT_SECRET"),
+        )?;
+        let admin = pair(
+            given(self.bootstrap_admin_email),
+            given(self.bootstrap_admin_password),
+            ("CURFEW_BOOTSTRAP_ADMIN_EMAIL", "CURFEW_BOOTSTRAP_ADMIN_PASSWORD"),
+        )?;
+        Ok(Config {
+            listen,
+            issuer: given(self.issuer).map(issuer).transpose()?,
+            data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("curfew-data")),
+            database_url: given(self.database_url).map(database_url).transpose()?,
+            tls,
+            trust_proxy: networks("CURFEW_TRUST_PROXY", self.trust_proxy.as_deref())?,
+            egress_allow: networks("CURFEW_EGRESS_ALLOW", self.egress_allow.as_deref())?,
+            bootstrap_client: client.map(|(id, secret)| (ClientId(id), Secret::new(secret))),
+            bootstrap_admin: admin.map(|(email, password)| (email, Secret::new(password))),
+        })
+    }
+}
+
+fn pair<T>(
+    one: Option<T>,
+    other: Option<T>,
+    keys: (&'static str, &'static str),
+) -> Result<Option<(T, T)>, ConfigError> {
+    match (one, other) {
+        (Some(one), Some(other)) => Ok(Some((one, other))),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            Err(ConfigError::Value { key: keys.0, problem: format!("is set without {}", keys.1) })
+        }
+        (None, Some(_)) => {
+            Err(ConfigError::Value { key: keys.1, problem: format!("is set without {}", keys.0) })
+        }
+    }
+}
+
+fn issuer(text: String) -> Result<String, ConfigError> {
+    let wrong = |problem: &str| ConfigError::Value { key: "CURFEW_ISSUER", problem: problem.to_owned() };
+    let url = Url::parse(&text).map_err(|_| wrong("is no URL, for example https://login.example.com/"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong("is no http or https URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err(wrong("must have no query, fragment or user"));
+    }
+    if url.path() != "/" || !text.ends_with('/') {
+        return Err(wrong("must be a host with the final slash, for example https://login.example.com/"));
+    }
+    Ok(url.to_string())
+}
+
+fn database_url(text: String) -> Result<Secret<String>, ConfigError> {
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Ok(Secret::new(text));
+    }
+    let problem = "must be postgres://user:password@host:port/database; leave it out for SQLite".to_owned();
+    Err(ConfigError::Value { key: "CURFEW_DATABASE_URL", problem })
+}
+
+fn networks(key: &'static str, text: Option<&str>) -> Result<Vec<IpNet>, ConfigError> {
+    let mut networks = Vec::new();
+    for part in text.unwrap_or("").split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        if part == "loopback" {
+            networks.push(IpNet::from(std::net::IpAddr::from([127, 0, 0, 0])).supernet_of(8));
+            networks.push(IpNet::from(std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST)));
+            continue;
+        }
+        let network = part.parse::<IpNet>().or_else(|_| part.parse::<std::net::IpAddr>().map(IpNet::from));
+        networks.push(network.map_err(|_| ConfigError::Value {
+            key,
+            problem: format!("{part} is no network, for example 10.0.0.0/8"),
+        })?);
+    }
+    Ok(networks)
+}
+
+/// A network with a shorter prefix.
+trait SupernetOf {
+    fn supernet_of(self, prefix: u8) -> Self;
+}
+
+impl SupernetOf for IpNet {
+    fn supernet_of(self, prefix: u8) -> Self {
+        IpNet::new(self.addr(), prefix).unwrap_or(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed() -> Typed {
+        Typed::default()
+    }
+
+    #[test]
+    fn nothing_typed_means_the_defaults() {
+        let config = typed().resolve().unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert!(config.issuer.is_none() && config.database_url.is_none() && config.tls.is_none());
+    }
+
+    #[test]
+    fn what_does_not_read_is_named() {
+        let wrong = [
+            (Typed { listen: Some("8080".into()), ..typed() }, "CURFEW_LISTEN"),
+            (Typed { issuer: Some("https://a.example".into()), ..typed() }, "CURFEW_ISSUER"),
+            (Typed { issuer: Some("https://a.example/x/".into()), ..typed() }, "CURFEW_ISSUER"),
+            (Typed { database_url: Some("mysql://x".into()), ..typed() }, "CURFEW_DATABASE_URL"),
+            (Typed { tls_cert: Some("x.pem".into()), ..typed() }, "CURFEW_TLS_CERT"),
+            (Typed { trust_proxy: Some("10.0.0.0/99".into()), ..typed() }, "CURFEW_TRUST_PROXY"),
+            (
+                Typed { bootstrap_client_secret: Some("x".into()), ..typed() },
+                "CURFEW_BOOTSTRAP_CLIENT_SECRET",
+            ),
+        ];
+        for (typed, key) in wrong {
+            let error = typed.resolve().unwrap_err().to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_variables_stop_the_start() {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into_iter();
+        assert!(check_environment(names(&["CURFEW_LISTEN", "CURFEW_E2E_SCRATCH", "PATH"])).is_ok());
+        assert!(check_environment(names(&["CURFEW_ISUER"])).is_err());
+    }
+
+    #[test]
+    fn loopback_is_a_network_of_its_own() {
+        let networks = networks("CURFEW_TRUST_PROXY", Some("loopback, 10.0.0.0/8")).unwrap();
+        let inside =
+            |text: &str| networks.iter().any(|net| net.contains(&text.parse::<std::net::IpAddr>().unwrap()));
+        assert!(inside("127.0.0.1") && inside("127.9.9.9") && inside("::1") && inside("10.1.1.1"));
+        assert!(!inside("192.168.0.1"));
+    }
+}

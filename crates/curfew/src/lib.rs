@@ -1,0 +1,5 @@
+//! The binary's parts: configuration, wiring, background jobs. Tests put the same server together with a clock they
+//! move.
+
+pub mod config;
+pub mod serve;

@@ -1,0 +1,39 @@
+//! `POST /oauth/revoke` (RFC 7009).
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use curfew_core::revoke;
+use curfew_model::{Ctx, Decision, OAuthCode, Refusal};
+use http::HeaderMap;
+
+use super::super::form;
+use super::allow_origin;
+use crate::App;
+use crate::render::oauth;
+
+/// Revokes a refresh token; 200 with an empty body.
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    Extension(ctx): Extension<Ctx>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let values = match form::body(&headers, &body) {
+        Ok(values) => values,
+        Err(form::BadForm(text)) => return oauth::refusal(&Refusal::new(OAuthCode::InvalidRequest, text)),
+    };
+    let credentials = form::client_credentials(&headers, &values);
+    let parameters = form::parameters(values);
+    let mut response = match revoke::revoke(&app.core, &ctx, &credentials, &parameters).await {
+        Ok(Decision::Granted(())) => Response::new(Body::empty()),
+        Ok(Decision::Refused(refusal)) => oauth::refusal(&refusal),
+        Err(failure) => oauth::failure(&failure),
+    };
+    allow_origin(&app, &ctx, &headers, &credentials, &mut response).await;
+    response
+}

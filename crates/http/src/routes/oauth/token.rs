@@ -1,0 +1,41 @@
+//! `POST /oauth/token` (RFC 6749 §3.2). Form or JSON; JSON on every status.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use curfew_core::grants;
+use curfew_model::{Ctx, Decision, Failure, OAuthCode, Refusal};
+use http::{HeaderMap, StatusCode};
+
+use super::super::form;
+use super::allow_origin;
+use crate::App;
+use crate::render::{json, oauth};
+
+/// Exchanges a grant for tokens.
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    Extension(ctx): Extension<Ctx>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let values = match form::body(&headers, &body) {
+        Ok(values) => values,
+        Err(form::BadForm(text)) => return oauth::refusal(&Refusal::new(OAuthCode::InvalidRequest, text)),
+    };
+    let credentials = form::client_credentials(&headers, &values);
+    let parameters = form::parameters(values);
+    let mut response = match grants::exchange(&app.core, &ctx, &credentials, &parameters).await {
+        Ok(Decision::Granted(tokens)) => match serde_json::to_string(&tokens) {
+            Ok(body) => json(StatusCode::OK, body),
+            Err(error) => oauth::failure(&Failure::Crypto(format!("writing tokens: {error}").into())),
+        },
+        Ok(Decision::Refused(refusal)) => oauth::refusal(&refusal),
+        Err(failure) => oauth::failure(&failure),
+    };
+    allow_origin(&app, &ctx, &headers, &credentials, &mut response).await;
+    response
+}

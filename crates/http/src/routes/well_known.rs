@@ -1,0 +1,158 @@
+//! Discovery (OIDC Discovery §3, RFC 8414) and keys. Announces only what works.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use curfew_core::TenantConfig;
+use curfew_core::grants::GRANT_TYPES;
+use curfew_core::issue::OIDC_SCOPES;
+use curfew_model::Ctx;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::App;
+use crate::render::{json as json_response, oauth};
+
+fn cacheable(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    // A minute: shorter than the time a new key is published before it signs.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.remove(http::header::PRAGMA);
+    response
+}
+
+/// `/.well-known/openid-configuration`.
+pub(super) async fn openid_configuration(
+    State(app): State<Arc<App>>,
+    Extension(ctx): Extension<Ctx>,
+) -> Response {
+    match app.core.tenant(ctx.tenant).await {
+        Ok(config) => cacheable(json_response(StatusCode::OK, document(&ctx, &config, true).to_string())),
+        Err(failure) => oauth::failure(&failure),
+    }
+}
+
+/// `/.well-known/oauth-authorization-server`.
+pub(super) async fn authorization_server(
+    State(app): State<Arc<App>>,
+    Extension(ctx): Extension<Ctx>,
+) -> Response {
+    match app.core.tenant(ctx.tenant).await {
+        Ok(config) => cacheable(json_response(StatusCode::OK, document(&ctx, &config, false).to_string())),
+        Err(failure) => oauth::failure(&failure),
+    }
+}
+
+fn document(ctx: &Ctx, config: &TenantConfig, openid: bool) -> Value {
+    let url = |path: &str| json!(format!("{}{path}", ctx.issuer));
+    let mut doc = Map::new();
+    let mut set = |name: &str, value: Value| {
+        doc.insert(name.to_owned(), value);
+    };
+    set("issuer", json!(*ctx.issuer));
+    set("authorization_endpoint", url("authorize"));
+    set("token_endpoint", url("oauth/token"));
+    set("jwks_uri", url(".well-known/jwks.json"));
+    set("revocation_endpoint", url("oauth/revoke"));
+    set("scopes_supported", json!(OIDC_SCOPES));
+    set(
+        "response_types_supported",
+        json!([
+            "code",
+            "token",
+            "id_token",
+            "code token",
+            "code id_token",
+            "token id_token",
+            "code token id_token"
+        ]),
+    );
+    set("response_modes_supported", json!(["query", "fragment", "form_post"]));
+    set("grant_types_supported", {
+        let mut grants: Vec<&str> = GRANT_TYPES.to_vec();
+        grants.push("implicit");
+        json!(grants)
+    });
+    set("code_challenge_methods_supported", json!(["S256", "plain"]));
+    set(
+        "token_endpoint_auth_methods_supported",
+        json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]),
+    );
+    set("token_endpoint_auth_signing_alg_values_supported", json!(["RS256", "RS384", "PS256"]));
+    set(
+        "revocation_endpoint_auth_methods_supported",
+        json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]),
+    );
+    if config.settings.authorization_response_iss_parameter_supported != Some(false) {
+        set("authorization_response_iss_parameter_supported", json!(true));
+    }
+    if openid {
+        set("userinfo_endpoint", url("userinfo"));
+        set("subject_types_supported", json!(["public"]));
+        set("id_token_signing_alg_values_supported", json!(id_token_algs(config)));
+        set(
+            "claims_supported",
+            json!([
+                "aud",
+                "auth_time",
+                "email",
+                "email_verified",
+                "exp",
+                "family_name",
+                "given_name",
+                "iat",
+                "iss",
+                "name",
+                "nickname",
+                "phone_number",
+                "picture",
+                "sid",
+                "sub"
+            ]),
+        );
+        set("request_parameter_supported", json!(false));
+        set("request_uri_parameter_supported", json!(false));
+        if config.settings.oidc_logout.rp_logout_end_session_endpoint_discovery != Some(false) {
+            set("end_session_endpoint", url("oidc/logout"));
+        }
+    }
+    Value::Object(doc)
+}
+
+/// HS256 by the client's secret, and what there is a key for.
+fn id_token_algs(config: &TenantConfig) -> Vec<&'static str> {
+    let mut algs = vec!["HS256"];
+    for alg in curfew_tokens::SigningAlg::ALL {
+        if config.signing_key(*alg).is_ok() {
+            algs.push(alg.as_str());
+        }
+    }
+    algs
+}
+
+/// `/.well-known/jwks.json`.
+pub(super) async fn jwks(State(app): State<Arc<App>>, Extension(ctx): Extension<Ctx>) -> Response {
+    match app.core.tenant(ctx.tenant).await {
+        Ok(config) => cacheable(json_response(StatusCode::OK, config.jwks_json().to_owned())),
+        Err(failure) => oauth::failure(&failure),
+    }
+}
+
+/// `/pem`: the current RS256 key's certificate.
+pub(super) async fn pem(State(app): State<Arc<App>>, Extension(ctx): Extension<Ctx>) -> Response {
+    match app.core.tenant(ctx.tenant).await {
+        Ok(config) => {
+            let current = config.keys.iter().find(|key| key.row.state == "current");
+            let mut response = Response::new(axum::body::Body::from(
+                current.map_or(String::new(), |k| k.row.certificate.clone()),
+            ));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-pem-file"));
+            cacheable(response)
+        }
+        Err(failure) => oauth::failure(&failure),
+    }
+}
