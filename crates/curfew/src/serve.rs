@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_core::Core;
-use curfew_core::management::seed::{Seed, Seeded, seed};
+use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
 use curfew_core::users::{Creation, has_administrator, make_administrator};
 use curfew_http::server::{self, Tls};
@@ -271,11 +271,11 @@ async fn set_up(core: &Core, ctx: &Ctx, seeded: Seeded) -> Result<Option<Setup>,
     if has_administrator(core, ctx).await.map_err(failed("looking for the administrator"))? {
         return Ok(None);
     }
-    let (Some((machine_client_id, machine_client_secret)), Some(sample_client_id)) =
-        (seeded.machine_client, seeded.sample_client)
-    else {
-        return Ok(None);
+    let first = match (seeded.machine_client, seeded.sample_client) {
+        (Some((machine, secret)), Some(sample)) => Some((machine, secret, sample)),
+        _ => first_clients(core, ctx).await.map_err(failed("looking for the first clients"))?,
     };
+    let Some((machine_client_id, machine_client_secret, sample_client_id)) = first else { return Ok(None) };
     let token = Secret::new(core.entropy.url_safe(43));
     Ok(Some(Setup { token, machine_client_id, machine_client_secret, sample_client_id }))
 }

@@ -68,10 +68,14 @@ statements! {
         and s.expires_at > $3 and s.idle_expires_at > $3 order by s.last_interacted_at, s.session_key";
     /// Sets the bound to the count.
     pub SET_BOUND = "update user_access set sessions_bound = $3 where tenant = $1 and user_key = $2";
-    /// Sessions whose time is over and which have not been ended, by key range.
-    pub OVERDUE = "select user_key, session_key, expires_at from sessions \
-        where tenant = $1 and (user_key > $2 or (user_key = $2 and session_key > $3)) and ended_at is null \
-        and (expires_at <= $4 or idle_expires_at <= $4) order by user_key, session_key limit $5";
+    /// Sessions whose time is over and which nothing else has ended, by key range.
+    pub OVERDUE = "select s.user_key, s.session_key, s.expires_at from sessions s \
+        join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        join identities i on i.tenant = s.tenant and i.user_key = s.user_key \
+            and i.provider = s.provider and i.identity_id = s.identity_id \
+        where s.tenant = $1 and (s.user_key > $2 or (s.user_key = $2 and s.session_key > $3)) and s.ended_at is null \
+        and s.counter >= a.session_floor and s.counter >= i.session_floor \
+        and (s.expires_at <= $4 or s.idle_expires_at <= $4) order by s.user_key, s.session_key limit $5";
     /// Ended or orphaned sessions on which nothing hangs any more, by key range.
     pub PURGE = "delete from sessions where tenant = $1 and user_key = $2 and session_key = $3";
     /// Its participants.

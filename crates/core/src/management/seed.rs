@@ -3,7 +3,8 @@
 //! Every start runs this. It is safe for two nodes that start at once (guarded inserts under the tenant's row) and
 //! makes again nothing that an operator deleted, except what the configuration asks for by name.
 
-use curfew_model::{ClientId, Ctx, Failure, Secret};
+use curfew_model::config::AppType;
+use curfew_model::{ClientId, Ctx, Failure, Secret, Timestamp};
 use curfew_store::resource_servers::ResourceServerRow;
 use curfew_store::signing_keys::{self as key_rows, KeyState, NewSigningKey};
 use curfew_store::{Lane, Tx};
@@ -230,6 +231,32 @@ async fn grant_everything(
     curfew_store::client_grants::insert(tx, ctx, grant_id, client, &parts.api.identifier, &doc)
         .await
         .map(drop)
+}
+
+/// The clients of the first start, for a server that starts again before anybody has set it up: the oldest
+/// machine-to-machine and the oldest single-page one. Secrets are sealed, so they can still be shown.
+pub async fn first_clients(
+    core: &Core,
+    ctx: &Ctx,
+) -> Result<Option<(ClientId, Secret<String>, ClientId)>, Failure> {
+    let rows = core
+        .store
+        .read(ctx.tenant, |tx, tenant| {
+            let start = Timestamp::from_micros(i64::MIN);
+            Box::pin(curfew_store::clients::list(tx, *tenant, (start, ""), 16))
+        })
+        .await?;
+    let (mut machine, mut sample) = (None, None);
+    for row in rows {
+        let (_, found) = core.configuration(ctx.tenant, &row.client_id).await?;
+        let Some(client) = found else { continue };
+        match client.doc.app_type {
+            Some(AppType::NonInteractive) if machine.is_none() => machine = Some(client),
+            Some(AppType::Spa) if sample.is_none() => sample = Some(client),
+            _ => {}
+        }
+    }
+    Ok(machine.zip(sample).map(|(machine, sample)| (machine.id.clone(), machine.secret.clone(), sample.id.clone())))
 }
 
 fn new_client_id(ctx: &Ctx) -> ClientId {

@@ -146,7 +146,7 @@ pub(super) async fn jwks(State(app): State<Arc<App>>, Extension(ctx): Extension<
 pub(super) async fn pem(State(app): State<Arc<App>>, Extension(ctx): Extension<Ctx>) -> Response {
     match app.core.tenant(ctx.tenant).await {
         Ok(config) => {
-            let current = config.keys.iter().find(|key| key.row.state == "current");
+            let current = config.keys.iter().find(|key| key.row.state == "current" && key.row.alg == "RS256");
             let mut response = Response::new(axum::body::Body::from(
                 current.map_or(String::new(), |k| k.row.certificate.clone()),
             ));
