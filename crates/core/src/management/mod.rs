@@ -97,7 +97,7 @@ impl Entity {
     }
 }
 
-/// A "no" of the Management API. It commits nothing: rules are checked before the first write.
+/// A "no" of the Management API. Rules are checked before the first write; at most a version has moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// There is no such thing (404).

@@ -53,7 +53,7 @@ fn check(doc: &Document) -> Result<(), Refused> {
 }
 
 /// The longest life-time its access tokens can have, in seconds.
-fn longest_lifetime(doc: &Document) -> i64 {
+pub(super) fn longest_lifetime(doc: &Document) -> i64 {
     // The life-time for web never exceeds the general one.
     doc.get("token_lifetime").and_then(Value::as_i64).unwrap_or(86_400)
 }
@@ -122,6 +122,16 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
     };
     if identifier.chars().any(char::is_whitespace) {
         return Ok(Err(Refused::property("An identifier has no white space", "identifier")));
+    }
+    // Tokens for these audiences are accepted by this server itself, with whatever scopes they have.
+    let reserved = ["api/v2/", "userinfo"]
+        .iter()
+        .filter_map(|name| identifier.strip_suffix(name))
+        .any(|issuer| config.is_own_issuer(issuer));
+    if reserved {
+        return Ok(Err(Refused::exists(format!(
+            "A resource server with the identifier \"{identifier}\" already exists"
+        ))));
     }
     let sent_secret = take_secret(&mut doc);
     add_defaults(&mut doc);
@@ -222,6 +232,11 @@ pub async fn update(
                 };
                 let mut doc = stored("resource_servers", &row.id, &row.doc)?;
                 if is_system(&doc) {
+                    if sent_secret.is_some() {
+                        return Ok(Err(Refused::not_supported(
+                            "signing_secret of a system API cannot be changed",
+                        )));
+                    }
                     const OPEN: [&str; 3] = ["name", "token_lifetime", "token_lifetime_for_web"];
                     if let Some(name) = sent.keys().find(|name| !OPEN.contains(&name.as_str())) {
                         return Ok(Err(Refused::not_supported(format!(

@@ -204,18 +204,23 @@ async fn store_management_api(tx: &mut Tx, ctx: &Ctx, parts: &Parts) -> Result<b
         curfew_store::resource_servers::set_lifetime(tx, ctx, &api.identifier, 86_400).await?;
         return Ok(true);
     };
-    let mut doc = stored("resource_servers", &present.id, &present.doc)?;
-    let wanted = scopes_of(&stored("resource_servers", &api.id, &api.doc)?);
-    if scopes_of(&doc) != wanted {
-        doc.insert("scopes".into(), wanted);
-        let secret = present.signing_secret.as_ref();
-        curfew_store::resource_servers::update(tx, ctx.tenant, &present.id, &text(&doc)?, secret).await?;
+    // Somebody may have made an API under an identifier that has become this one: from now on it is a system API.
+    let doc = stored("resource_servers", &present.id, &present.doc)?;
+    let wanted = stored("resource_servers", &api.id, &api.doc)?;
+    let was_system = doc.get("is_system") == wanted.get("is_system");
+    if !was_system || doc.get("scopes") != wanted.get("scopes") {
+        let mut doc = if was_system { doc } else { wanted.clone() };
+        doc.insert("scopes".into(), wanted.get("scopes").cloned().unwrap_or(Value::Null));
+        curfew_store::resource_servers::update(tx, ctx.tenant, &present.id, &text(&doc)?, None).await?;
+        curfew_store::resource_servers::set_lifetime(
+            tx,
+            ctx,
+            &api.identifier,
+            resource_servers::longest_lifetime(&doc),
+        )
+        .await?;
     }
-    Ok(false)
-}
-
-fn scopes_of(doc: &Document) -> Value {
-    doc.get("scopes").cloned().unwrap_or(Value::Null)
+    Ok(!was_system)
 }
 
 /// Gives a client every scope of the Management API, also those it will gain.

@@ -247,6 +247,14 @@ fn check_combination(sent: &Document) -> Result<(), Refused> {
     Ok(())
 }
 
+/// Whether a change may be an ending, which then waits for nothing else.
+fn ends_access(change: &Change) -> bool {
+    const IDENTIFYING: [&str; 4] = ["email", "username", "phone_number", "email_verified"];
+    change.blocked == Some(true)
+        || change.password_hash.is_some()
+        || IDENTIFYING.iter().any(|name| change.attributes.contains_key(*name))
+}
+
 /// `PATCH /users/{id}`.
 ///
 /// Steps: 1 what may not change together, 2 the new password by the connection's policy, hashed, 3 the change with its
@@ -301,7 +309,7 @@ pub async fn update(
     };
     // 3
     let change = Change { attributes: sent, user_metadata, app_metadata, blocked, password_hash };
-    let lane = if blocked == Some(true) { Lane::Endings } else { Lane::Ordinary };
+    let lane = if ends_access(&change) { Lane::Endings } else { Lane::Ordinary };
     let args = (ctx.clone(), write, row.user_key, change, connection, config);
     let changed = core
         .store
@@ -382,8 +390,8 @@ pub async fn delete_by_email(
         .await
 }
 
-/// Deletes the users of a connection that was deleted, some at a time, each with its own ending. Runs until none is
-/// left, and may be run again by whoever finds some.
+/// Deletes the users of a connection that was deleted, one by one, each with its own ending. Runs until none is left,
+/// and may be run again by whoever finds some.
 pub async fn delete_of_connection(
     core: &Core,
     ctx: &Ctx,
@@ -391,21 +399,23 @@ pub async fn delete_of_connection(
     connection_id: &str,
 ) -> Result<(), Failure> {
     loop {
-        let args = (ctx.clone(), write.caller.actor(), connection_id.to_owned());
-        let deleted = core
+        let keys = core
             .store
-            .transact(Lane::Ordinary, args, |tx, (ctx, actor, connection)| {
-                Box::pin(async move {
-                    let keys = rows::keys_of_connection(tx, ctx.tenant, connection, 50).await?;
-                    for key in &keys {
-                        crate::users::delete(tx, ctx, key, actor.clone()).await?;
-                    }
-                    Ok(keys.len())
-                })
+            .read((ctx.tenant, connection_id.to_owned()), |tx, (tenant, connection)| {
+                Box::pin(rows::keys_of_connection(tx, *tenant, connection, 100))
             })
             .await?;
-        if deleted == 0 {
+        if keys.is_empty() {
             return Ok(());
+        }
+        for key in keys {
+            core.store
+                .transact(
+                    Lane::Ordinary,
+                    (ctx.clone(), key, write.caller.actor()),
+                    |tx, (ctx, key, actor)| Box::pin(crate::users::delete(tx, ctx, key, actor.clone())),
+                )
+                .await?;
         }
     }
 }

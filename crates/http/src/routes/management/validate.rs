@@ -551,6 +551,17 @@ mod tests {
         assert_eq!(lists.map(Value::Object), Ok(json!({"strategy": ["auth0", "oidc", "x"], "name": "n"})));
     }
 
+    proptest::proptest! {
+        /// Nothing a client sends may panic.
+        #[test]
+        fn any_bytes_are_answered(bytes: Vec<u8>, query: String, form: bool) {
+            for contract in CONTRACTS.values() {
+                let _ = contract.body(&bytes, form);
+                let _ = contract.query(&query);
+            }
+        }
+    }
+
     #[test]
     fn addresses() {
         for good in ["a@b.example", "a+b@localhost", "jörg@bücher.example"] {

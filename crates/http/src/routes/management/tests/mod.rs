@@ -235,6 +235,33 @@ impl Api {
         Person { id, key: row.user_key, counter: row.counter, connection_id: row.connection_id }
     }
 
+    /// How many endings of a cause are written down.
+    async fn endings(&self, cause: &str) -> usize {
+        self.log_rows()
+            .await
+            .iter()
+            .filter(|(_, _, doc)| doc.contains(&format!("\"description\":\"{cause}\"")))
+            .count()
+    }
+
+    /// How many writes are in the log.
+    async fn logged_writes(&self) -> usize {
+        self.log_rows().await.iter().filter(|(_, code, _)| code == "sapi").count()
+    }
+
+    /// The whole log.
+    async fn logged(&self) -> String {
+        self.log_rows().await.into_iter().map(|(_, _, doc)| doc).collect()
+    }
+
+    async fn log_rows(&self) -> Vec<(String, String, String)> {
+        self.core
+            .store
+            .read((), |tx, ()| Box::pin(curfew_store::logs::newest(tx, TenantId(1), 10_000)))
+            .await
+            .expect("the log")
+    }
+
     /// Opens a session for a user.
     async fn session(&self, person: &Person) -> Sid {
         let config = self.core.tenant(TenantId(1)).await.expect("the tenant");

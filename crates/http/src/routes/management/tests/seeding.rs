@@ -50,6 +50,21 @@ both_engines! {
         assert_eq!(names(&again, "/clients", "client_id").await.len(), 2);
     }
 
+    fn an_api_under_an_identifier_that_becomes_the_management_apis_becomes_it(store) {
+        let api = Api::new(store.clone()).await;
+        let sent = json!({"identifier": "https://new.example/api/v2/", "scopes": [{"value": "own:things"}]});
+        assert_eq!(api.post("/resource-servers", sent).await.0, StatusCode::CREATED);
+        let ctx = Ctx { issuer: "https://new.example/".into(), ..api.ctx() };
+        let moved = Seed { host: "new.example".into(), ..bootstrap() };
+        seed(&api.core, &ctx, &moved).await.expect("the seed");
+        let config = api.core.tenant(TenantId(1)).await.expect("the tenant");
+        let server = config.resource_server("https://new.example/api/v2/").expect("the API");
+        assert!(server.doc.is_system && server.doc.scopes.iter().all(|scope| scope.value != "own:things"));
+        let id = ClientId::from(BOOTSTRAP);
+        let (_, client) = api.core.configuration(TenantId(1), &id).await.expect("the configuration");
+        assert!(client.expect("the client").grant_for("https://new.example/api/v2/").is_some());
+    }
+
     fn without_a_bootstrap_client_the_first_start_makes_one_and_shows_it_once(store) {
         let clock = Arc::new(Moved(AtomicI64::new(START.micros())));
         let core = core_over(store, clock);
