@@ -7,6 +7,8 @@ use curfew_model::Failure;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::{failure_status, set_retry_after};
+
 /// What a Management API operation answers instead of its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -127,28 +129,20 @@ impl From<Refused> for Problem {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Busy { retry_after_seconds, .. } => Self {
-                retry_after_seconds: Some(retry_after_seconds),
-                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-            },
-            other => {
-                tracing::error!(
-                    error = &other as &dyn std::error::Error,
-                    "a Management API operation failed"
-                );
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-            }
-        }
+        let (status, retry_after_seconds) = failure_status(&failure);
+        let problem = Self::new(status, status.canonical_reason().unwrap_or("Error"));
+        let problem = match status {
+            StatusCode::TOO_MANY_REQUESTS => problem.code("too_many_requests"),
+            _ => problem,
+        };
+        Self { retry_after_seconds, ..problem }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = respond(self.status, &self.body_json());
-        if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        set_retry_after(&mut response, self.retry_after_seconds);
         response
     }
 }
@@ -209,6 +203,11 @@ mod tests {
                 Problem::too_large(10),
                 json!({"statusCode": 413, "error": "Payload Too Large",
                     "message": "Payload content length greater than maximum allowed: 10"}),
+            ),
+            (
+                Problem::from(Failure::Busy { what: "password hashing", retry_after_seconds: 2 }),
+                json!({"statusCode": 429, "error": "Too Many Requests", "message": "Too Many Requests",
+                    "errorCode": "too_many_requests"}),
             ),
             (
                 Problem::from(Failure::Internal("secret detail".into())),
