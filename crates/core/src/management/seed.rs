@@ -261,7 +261,9 @@ pub async fn first_clients(
             _ => {}
         }
     }
-    Ok(machine.zip(sample).map(|(machine, sample)| (machine.id.clone(), machine.secret.clone(), sample.id.clone())))
+    Ok(machine
+        .zip(sample)
+        .map(|(machine, sample)| (machine.id.clone(), machine.secret.clone(), sample.id.clone())))
 }
 
 fn new_client_id(ctx: &Ctx) -> ClientId {
