@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 /// Rows that may wait; beyond it new ones are counted and dropped rather than slow the server down.
 const WAITING_MAX: usize = 8192;
 /// Rows written in one transaction.
-const BATCH_MAX: usize = 512;
+const BATCH_MAX: usize = 1024;
+/// How long the first row of a batch waits for others.
+const GATHER: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// A log row in the making.
 #[derive(Debug)]
@@ -103,6 +105,15 @@ impl LogWriter {
         let Some((store, mut receiver)) = taken else { return };
         let mut batch = Vec::new();
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            // One commit for what comes within a moment, instead of one sync of the disk for each login.
+            if batch.len() < BATCH_MAX {
+                tokio::time::sleep(GATHER).await;
+                while batch.len() < BATCH_MAX
+                    && let Ok(row) = receiver.try_recv()
+                {
+                    batch.push(row);
+                }
+            }
             let rows = std::mem::take(&mut batch);
             let count = rows.len();
             let written = store
