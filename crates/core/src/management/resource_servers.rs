@@ -53,7 +53,7 @@ fn check(doc: &Document) -> Result<(), Refused> {
 }
 
 /// The longest life-time its access tokens can have, in seconds.
-pub(super) fn longest_lifetime(doc: &Document) -> i64 {
+fn longest_lifetime(doc: &Document) -> i64 {
     // The life-time for web never exceeds the general one.
     doc.get("token_lifetime").and_then(Value::as_i64).unwrap_or(86_400)
 }
@@ -262,7 +262,7 @@ pub async fn update(
     Ok(Ok(view(&config, &granted!(updated))?))
 }
 
-fn is_system(doc: &Document) -> bool {
+pub(super) fn is_system(doc: &Document) -> bool {
     doc.get("is_system").and_then(Value::as_bool).unwrap_or(false)
 }
 

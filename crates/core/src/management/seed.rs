@@ -11,7 +11,7 @@ use curfew_store::{Lane, Tx};
 use curfew_tokens::SigningAlg;
 use serde_json::{Value, json};
 
-use super::page::Position;
+use super::page::{More, Position, Window, scan};
 use super::{Document, clients, connections, resource_servers, signing_keys, stored, text};
 use crate::Core;
 use crate::config::sealing_label;
@@ -196,31 +196,57 @@ async fn store(tx: &mut Tx, ctx: &Ctx, parts: &Parts) -> Result<bool, Failure> {
 }
 
 /// Makes the Management API under this issuer, or adds the scopes it has gained; whether it was made.
+///
+/// Failure: [`Failure::Internal`] when an operator's own API stands under the identifier. Its tokens and client grants
+/// name scopes the operator chose, and must not become the Management API's by a change of the issuer.
 async fn store_management_api(tx: &mut Tx, ctx: &Ctx, parts: &Parts) -> Result<bool, Failure> {
     let api = &parts.api;
     let present = curfew_store::resource_servers::find_by_identifier(tx, ctx.tenant, &api.identifier).await?;
     let Some(present) = present else {
         curfew_store::resource_servers::insert(tx, ctx, &api.id, &api.identifier, &api.doc, None).await?;
         curfew_store::resource_servers::set_lifetime(tx, ctx, &api.identifier, 86_400).await?;
+        carry_grants_over(tx, ctx, &api.identifier).await?;
         return Ok(true);
     };
-    // Somebody may have made an API under an identifier that has become this one: from now on it is a system API.
-    let doc = stored("resource_servers", &present.id, &present.doc)?;
-    let wanted = stored("resource_servers", &api.id, &api.doc)?;
-    let was_system = doc.get("is_system") == wanted.get("is_system");
-    if !was_system || doc.get("scopes") != wanted.get("scopes") {
-        let mut doc = if was_system { doc } else { wanted.clone() };
-        doc.insert("scopes".into(), wanted.get("scopes").cloned().unwrap_or(Value::Null));
-        curfew_store::resource_servers::update(tx, ctx.tenant, &present.id, &text(&doc)?, None).await?;
-        curfew_store::resource_servers::set_lifetime(
-            tx,
-            ctx,
-            &api.identifier,
-            resource_servers::longest_lifetime(&doc),
-        )
-        .await?;
+    let mut doc = stored("resource_servers", &present.id, &present.doc)?;
+    if !resource_servers::is_system(&doc) {
+        return Err(Failure::Internal(
+            format!(
+                "an API called {} stands where the Management API belongs: delete it first",
+                api.identifier
+            )
+            .into(),
+        ));
     }
-    Ok(!was_system)
+    let wanted = stored("resource_servers", &api.id, &api.doc)?.remove("scopes");
+    if doc.get("scopes") != wanted.as_ref() {
+        doc.insert("scopes".into(), wanted.unwrap_or(Value::Null));
+        curfew_store::resource_servers::update(tx, ctx.tenant, &present.id, &text(&doc)?, None).await?;
+    }
+    Ok(false)
+}
+
+/// The tenant's issuer has changed: clients that could use the Management API under the old one can under the new.
+async fn carry_grants_over(tx: &mut Tx, ctx: &Ctx, identifier: &str) -> Result<(), Failure> {
+    let window = Window::After { position: Position::start(), take: usize::MAX };
+    let mut older = Vec::new();
+    scan!(tx, ctx.tenant, curfew_store::resource_servers::list, &window, id, |row, _position| {
+        if row.identifier != identifier
+            && resource_servers::is_system(&stored("resource_servers", &row.id, &row.doc)?)
+        {
+            older.push(row.identifier);
+        }
+        More::Wanted
+    });
+    for audience in older {
+        for grant in curfew_store::client_grants::list_of_audience(tx, ctx.tenant, &audience).await? {
+            curfew_store::clients::touch(tx, ctx.tenant, &grant.client_id).await?;
+            let id = new_grant_id(ctx);
+            curfew_store::client_grants::insert(tx, ctx, &id, &grant.client_id, identifier, &grant.doc)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a client every scope of the Management API, also those it will gain.

@@ -50,19 +50,34 @@ both_engines! {
         assert_eq!(names(&again, "/clients", "client_id").await.len(), 2);
     }
 
-    fn an_api_under_an_identifier_that_becomes_the_management_apis_becomes_it(store) {
-        let api = Api::new(store.clone()).await;
-        let sent = json!({"identifier": "https://new.example/api/v2/", "scopes": [{"value": "own:things"}]});
-        assert_eq!(api.post("/resource-servers", sent).await.0, StatusCode::CREATED);
+    fn a_new_issuer_keeps_the_clients_of_the_management_api(store) {
+        let api = Api::new(store).await;
+        let machine = api.machine().await;
+        let ctx = Ctx { issuer: "https://new.example/".into(), ..api.ctx() };
+        let moved = Seed { host: "new.example".into(), bootstrap: None };
+        assert!(!seed(&api.core, &ctx, &moved).await.expect("the seed").first);
+        for client in [BOOTSTRAP, machine.as_str()] {
+            let id = ClientId::from(client);
+            let (_, client) = api.core.configuration(TenantId(1), &id).await.expect("the configuration");
+            let client = client.expect("the client");
+            let (old, new) = (client.grant_for(AUDIENCE), client.grant_for("https://new.example/api/v2/"));
+            assert_eq!(old.expect("a grant").doc.scope, new.expect("a grant").doc.scope);
+        }
+    }
+
+    fn an_operators_api_never_becomes_the_management_api(store) {
+        let api = Api::new(store).await;
+        let sent = json!({"identifier": "https://new.example/api/v2/", "scopes": [{"value": "delete:users"}]});
+        let (status, made) = api.post("/resource-servers", sent).await;
+        assert_eq!(status, StatusCode::CREATED);
         let ctx = Ctx { issuer: "https://new.example/".into(), ..api.ctx() };
         let moved = Seed { host: "new.example".into(), ..bootstrap() };
-        seed(&api.core, &ctx, &moved).await.expect("the seed");
+        assert!(seed(&api.core, &ctx, &moved).await.is_err());
         let config = api.core.tenant(TenantId(1)).await.expect("the tenant");
-        let server = config.resource_server("https://new.example/api/v2/").expect("the API");
-        assert!(server.doc.is_system && server.doc.scopes.iter().all(|scope| scope.value != "own:things"));
-        let id = ClientId::from(BOOTSTRAP);
-        let (_, client) = api.core.configuration(TenantId(1), &id).await.expect("the configuration");
-        assert!(client.expect("the client").grant_for("https://new.example/api/v2/").is_some());
+        assert!(!config.is_own_issuer("https://new.example/"), "nothing of the refused start is left");
+        let path = format!("/resource-servers/{}", made["id"].as_str().expect("an id"));
+        assert_eq!(api.delete(&path).await.0, StatusCode::NO_CONTENT);
+        seed(&api.core, &ctx, &moved).await.expect("the seed");
     }
 
     fn without_a_bootstrap_client_the_first_start_makes_one_and_shows_it_once(store) {
