@@ -21,6 +21,7 @@ const GENERATED: &[Generated] = &[
     Generated { file: "ARCHITECTURE.md", name: "crates", write: crate_table },
     Generated { file: "docs/events.md", name: "causes", write: cause_table },
     Generated { file: "docs/events.md", name: "log codes", write: log_table },
+    Generated { file: "docs/management-api.md", name: "operations", write: operation_table },
 ];
 
 /// The task `generate`.
@@ -140,6 +141,39 @@ fn catalogue(text: &str, invocation: &str) -> Vec<(String, String)> {
     entries
 }
 
+/// The operations of the Management API, as a table.
+fn operation_table(root: &Path) -> Result<String, String> {
+    const FILE: &str = "crates/http/src/routes/management/mod.rs";
+    let operations = operations(&workspace::read(&root.join(FILE))?);
+    if operations.is_empty() {
+        return Err(format!("{FILE}: `operations!` names nothing"));
+    }
+    let mut table = String::from("| operation | any of these scopes |\n| --- | --- |\n");
+    for (operation, scopes) in operations {
+        table += &format!("| `{operation}` | `{}` |\n", scopes.join("`, `"));
+    }
+    Ok(table)
+}
+
+/// The entries of `operations!`, each `METHOD "path" ["scope", …] STATUS "summary" => handler;`.
+fn operations(text: &str) -> Vec<(String, Vec<String>)> {
+    let body = text.lines().skip_while(|line| !line.starts_with("operations! {")).skip(1);
+    let body: Vec<&str> = body.take_while(|line| !line.starts_with('}')).map(str::trim).collect();
+    let entries = body.join(" ");
+    let quoted =
+        |text: &str| -> Vec<String> { text.split('"').skip(1).step_by(2).map(str::to_owned).collect() };
+    entries
+        .split(';')
+        .filter_map(|entry| {
+            let (head, rest) = entry.split_once('[')?;
+            let (scopes, _) = rest.split_once(']')?;
+            let method = head.split_whitespace().next()?;
+            let path = quoted(head).into_iter().next()?;
+            Some((format!("{method} {path}"), quoted(scopes)))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +185,25 @@ mod tests {
         assert_eq!(new, "before\n<!-- generated: x -->\nnew\n<!-- end: x -->\nafter\n");
         assert_eq!(replace_part(&new, "x", "new").as_deref(), Some(&*new), "writing twice changes nothing");
         assert_eq!(replace_part("no marks here", "x", "new"), None);
+    }
+
+    #[test]
+    fn operations_are_read_from_their_table() {
+        let text = r#"
+operations! {
+    GET "/users" ["read:users", "read:all"] OK "List" => users::list;
+    POST "/keys/{id}" [
+        "a:b"
+    ] CREATED
+        "Make" => keys::make;
+}
+other! { GET "/x" ["y"] OK "z" => w; }
+"#;
+        let expected = [
+            ("GET /users".to_owned(), vec!["read:users".to_owned(), "read:all".to_owned()]),
+            ("POST /keys/{id}".to_owned(), vec!["a:b".to_owned()]),
+        ];
+        assert_eq!(operations(text), expected);
     }
 
     #[test]
