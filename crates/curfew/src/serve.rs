@@ -108,11 +108,33 @@ pub async fn prepare(config: &Config, world: World) -> Result<Server, StartError
     let port = listener.local_addr().map_or(config.listen.port(), |address| address.port());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let issuer = config.issuer.clone().unwrap_or_else(|| format!("{scheme}://localhost:{port}/"));
+    let database = database(config);
+    let Assembled { app, setup_url } = assemble(config, database, world, &issuer).await?;
+    Ok(Server { app, issuer, setup_url, listener, tls })
+}
+
+/// Everything of a server but its socket.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The handlers' state; [`curfew_http::router`] makes the whole surface of it.
+    pub app: Arc<App>,
+    /// The link to the set-up page, while there is no administrator.
+    pub setup_url: Option<Secret<String>>,
+}
+
+/// Puts together what answers requests under `issuer`: database, keys, first data. Binds no socket and starts no job.
+/// `database` need not be the one the configuration names: tests give their own.
+pub async fn assemble(
+    config: &Config,
+    database: StoreOptions,
+    world: World,
+    issuer: &str,
+) -> Result<Assembled, StartError> {
     make_folder(&config.data_dir)?;
-    let store = open_store(config, &world).await?;
+    let store = open_store(database, &world).await?;
     let core = Arc::new(open_core(config, &world, store).await?);
-    let ctx = job_ctx(&core, &issuer);
-    let seeded = first_data(config, &core, &ctx, &issuer).await?;
+    let ctx = job_ctx(&core, issuer);
+    let seeded = first_data(config, &core, &ctx, issuer).await?;
     // Opens every key: rows that the key-encryption key does not open stop the start here.
     core.tenant(TENANT).await.map_err(failed("reading the tenant"))?;
     if let Some((email, password)) = &config.bootstrap_admin {
@@ -123,10 +145,10 @@ pub async fn prepare(config: &Config, world: World) -> Result<Server, StartError
         setup.as_ref().map(|setup| Secret::new(format!("{issuer}setup?token={}", setup.token.expose())));
     let settings = Settings {
         trusted_proxies: config.trust_proxy.clone(),
-        loopback_issuer: config.issuer.is_none().then(|| issuer.clone()),
+        loopback_issuer: config.issuer.is_none().then(|| issuer.to_owned()),
     };
     let app = Arc::new(App { core, settings, setup: Mutex::new(setup) });
-    Ok(Server { app, issuer, setup_url, listener, tls })
+    Ok(Assembled { app, setup_url })
 }
 
 impl Server {
@@ -184,11 +206,14 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
         .map_err(|source| StartError::Data { path: path.display().to_string(), source })
 }
 
-async fn open_store(config: &Config, world: &World) -> Result<Store, StartError> {
-    let options = match &config.database_url {
+fn database(config: &Config) -> StoreOptions {
+    match &config.database_url {
         Some(url) => StoreOptions::postgres(url.expose().clone()),
         None => StoreOptions::sqlite(config.data_dir.join("curfew.db")),
-    };
+    }
+}
+
+async fn open_store(options: StoreOptions, world: &World) -> Result<Store, StartError> {
     let store = Store::open(options).await.map_err(failed("opening the database"))?;
     store.migrate(world.clock.now()).await.map_err(failed("preparing the database"))?;
     Ok(store)
