@@ -1,0 +1,180 @@
+//! Curfew in a box: the server as `curfew serve` puts it together, on an empty database of either engine, its clock
+//! standing still until it is moved. Nothing listens: requests go straight into the router.
+//!
+//! [`in_a_box!`] declares stories. A story talks to the server as its callers do: as a [`Browser`] (cookies), an
+//! [`Application`] (the token endpoint, `/userinfo`), or the [`Operator`] (the Management API).
+
+mod answer;
+mod application;
+mod browser;
+mod operator;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use curfew::config::Typed;
+use curfew::serve::{Assembled, World, assemble, job_ctx};
+use curfew_core::Core;
+use curfew_http::App;
+use curfew_http::context::Peer;
+use curfew_model::{Clock as _, SystemEntropy, Timestamp};
+use curfew_store::{Engine, Store, StoreOptions};
+use curfew_testkit::{TestDatabase, VirtualClock, engines};
+use http::Request;
+use http::header::HOST;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+pub(crate) use answer::Answer;
+pub(crate) use application::{Application, Tokens};
+pub(crate) use browser::Browser;
+pub(crate) use operator::{Operator, Person};
+
+/// The issuer of the box's one tenant. Browsers and applications reach it over https as far as anybody can tell.
+pub(crate) const ISSUER: &str = "https://id.example/";
+/// The audience of its Management API.
+pub(crate) const MANAGEMENT: &str = "https://id.example/api/v2/";
+/// The database connection a tenant begins with.
+pub(crate) const CONNECTION: &str = "Username-Password-Authentication";
+/// The password of everybody who has not changed it.
+pub(crate) const PASSWORD: &str = "Correct-Horse-7";
+
+const BOOTSTRAP: &str = "bootstrap";
+const BOOTSTRAP_SECRET: &str = "a secret that is long enough to be one";
+
+/// Declares stories: `fn name(curfew) { … }` becomes the tests `name::sqlite` and `name::postgres`, each with a box of
+/// its own ([`Curfew`]). The body is asynchronous.
+macro_rules! in_a_box {
+    ($($(#[$attribute:meta])* fn $name:ident($curfew:ident) $body:block)*) => {$(
+        $(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            async fn story($curfew: $crate::support::Curfew) $body
+
+            #[test]
+            fn sqlite() {
+                $crate::support::run(::curfew_store::Engine::Sqlite, story);
+            }
+
+            #[test]
+            fn postgres() {
+                $crate::support::run(::curfew_store::Engine::Postgres, story);
+            }
+        }
+    )*};
+}
+
+/// Runs a story in a box, then checks the whole store.
+pub(crate) fn run<F: Future<Output = ()>>(engine: Engine, story: impl FnOnce(Curfew) -> F) {
+    engines::with_database(engine, |database| async move {
+        let curfew = Curfew::start(&database).await;
+        Box::pin(story(curfew.clone())).await;
+        curfew.verify().await;
+        database
+    });
+}
+
+/// One running server: a node. Clones are the same node.
+#[derive(Debug, Clone)]
+pub(crate) struct Curfew {
+    /// The rules and the store behind them, for what has no route: the sweeper, the revocation of a sealing key.
+    pub(crate) core: Arc<Core>,
+    router: Router,
+    clock: Arc<VirtualClock>,
+    place: Arc<Place>,
+}
+
+/// Where a server's state is: what a second node shares with the first.
+#[derive(Debug)]
+struct Place {
+    database: StoreOptions,
+    folder: TempDir,
+}
+
+impl Curfew {
+    async fn start(database: &TestDatabase) -> Self {
+        let folder = TempDir::with_prefix("curfew-box-").expect("a temporary folder");
+        let place = Arc::new(Place { database: database.options(), folder });
+        Self::on(place, Arc::new(VirtualClock::default())).await
+    }
+
+    async fn on(place: Arc<Place>, clock: Arc<VirtualClock>) -> Self {
+        let typed = Typed {
+            issuer: Some(ISSUER.to_owned()),
+            data_dir: Some(place.folder.path().to_owned()),
+            bootstrap_client_id: Some(BOOTSTRAP.to_owned()),
+            bootstrap_client_secret: Some(BOOTSTRAP_SECRET.to_owned()),
+            ..Typed::default()
+        };
+        let config = typed.resolve().expect("the configuration reads");
+        let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy: Arc::new(SystemEntropy) };
+        let assembled = assemble(&config, place.database.clone(), world, ISSUER).await;
+        let Assembled { app, .. } = assembled.expect("the server starts");
+        let core = Arc::clone(&app.core);
+        tokio::spawn({
+            let core = Arc::clone(&core);
+            async move { core.logs.run().await }
+        });
+        Self { core, router: curfew_http::router(Arc::<App>::clone(&app)), clock, place }
+    }
+
+    /// Another node on the same database, with caches of its own; or this one after a restart.
+    pub(crate) async fn another_node(&self) -> Self {
+        Self::on(Arc::clone(&self.place), Arc::clone(&self.clock)).await
+    }
+
+    /// A browser that has never been here.
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.clone())
+    }
+
+    /// The operator: everything the Management API can do.
+    pub(crate) async fn operator(&self) -> Operator {
+        let machine = self.application_of(BOOTSTRAP, Some(BOOTSTRAP_SECRET));
+        let answer = machine.token(&[("grant_type", "client_credentials"), ("audience", MANAGEMENT)]).await;
+        Operator::new(self.clone(), answer.expect(200).json()["access_token"].as_str().unwrap())
+    }
+
+    /// An application that is registered already.
+    pub(crate) fn application_of(&self, client_id: &str, secret: Option<&str>) -> Application {
+        Application::new(self.clone(), client_id, secret)
+    }
+
+    /// Sends one request. Redirects are answers, nothing follows them.
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        let host = ISSUER.trim_start_matches("https://").trim_end_matches('/');
+        request.headers_mut().insert(HOST, host.parse().unwrap());
+        request.extensions_mut().insert(Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000))));
+        let response = self.router.clone().oneshot(request).await.expect("a router always answers");
+        Answer::read(response).await
+    }
+
+    /// The present instant, of every node.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Lets `seconds` pass, on every node.
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds);
+    }
+
+    /// Runs the background sweep once.
+    pub(crate) async fn sweep(&self) -> curfew_core::sweep::Swept {
+        curfew_core::sweep::sweep(&self.core, &job_ctx(&self.core, ISSUER)).await.expect("the sweep")
+    }
+
+    /// The store, for checks that no route can make.
+    pub(crate) fn store(&self) -> &Store {
+        &self.core.store
+    }
+
+    /// Checks the integrity of the whole store.
+    pub(crate) async fn verify(&self) {
+        self.core.logs.drain().await;
+    }
+}
