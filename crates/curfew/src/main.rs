@@ -57,16 +57,22 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     runtime.block_on(async {
         let server = prepare(&config, World::default()).await?;
         // The first line is for programs that start us; the rest is for people.
-        println!("listening on {}", server.issuer);
+        say(&format!("listening on {}", server.issuer));
         if let Some(url) = &server.setup_url {
-            println!(
+            say(&format!(
                 "\nNobody administers this server yet. Open this link once, to begin:\n\n  {}\n",
                 url.expose()
-            );
+            ));
         }
         server.run(stop_signal()).await;
         Ok(())
     })
+}
+
+/// Writes a line to stdout. Whoever started the server may have stopped reading there, and that is no reason to end.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Ends at the first interrupt or termination signal.
