@@ -1,5 +1,7 @@
-//! Stories over HTTP, in process: the real server on a real database, with a clock that the tests move. One binary;
-//! each story runs on SQLite and on PostgreSQL, and ends with the store's check of its own integrity.
+//! Stories over HTTP, on SQLite and on PostgreSQL, in one binary. Each ends with the store's check of its own integrity.
+//!
+//! Most are told in process ([`support`]): the real server on a real database, with a clock that the tests move. What
+//! needs a process that can be killed, real sockets or real load runs the real binary ([`process`]).
 
 // `cfg(test)` is what tells clippy that this is test code.
 #[cfg(test)]
@@ -7,5 +9,11 @@
 #[expect(dead_code, reason = "callers of every kind are offered; not every kind of story is told yet")]
 mod support;
 
+#[cfg(test)]
+#[expect(dead_code, reason = "callers of every kind are offered; not every kind of story is told yet")]
+mod process;
+
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod smoke;

@@ -1,0 +1,3 @@
+//! An ending against everything that happens at the same time.
+
+mod block;
