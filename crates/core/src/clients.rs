@@ -8,6 +8,7 @@ use curfew_model::{ClientId, Ctx, Decision, Failure, OAuthCode, Refusal, Secret}
 use curfew_store::Lane;
 use curfew_tokens::client_assertion::{self, Expected};
 use curfew_tokens::{JwsAlg, PublicKey};
+use serde_json::Value;
 
 use crate::{Core, TenantConfig};
 
@@ -102,9 +103,15 @@ async fn check_assertion(
     if credentials.assertion_type.as_deref() != Some(client_assertion::CLIENT_ASSERTION_TYPE) {
         return Ok(Some(invalid("wrong client_assertion_type".to_owned())));
     }
+    let named = client.doc.client_authentication_methods.as_ref();
+    let named = named.and_then(|methods| methods.pointer("/private_key_jwt/credentials")?.as_array());
+    let is_named = |id: &str| {
+        named.is_some_and(|list| list.iter().any(|entry| entry.get("id").and_then(Value::as_str) == Some(id)))
+    };
     let keys: Vec<PublicKey> = client
         .credentials
         .iter()
+        .filter(|credential| is_named(&credential.id))
         .filter(|credential| credential.expires_at.is_none_or(|at| at > ctx.now))
         .filter_map(|credential| {
             let alg = JwsAlg::parse(credential.alg.as_deref().unwrap_or("RS256"))?;

@@ -4,6 +4,7 @@ use curfew_model::{Ctx, EndingCause, Failure, FamilyId, GrantKey, SessionKey, Si
 use curfew_store::{Lane, codes, endings as ending_store, families, logs, sessions};
 
 use crate::Core;
+use crate::endings::Actor;
 use crate::sessions::end_overdue;
 
 /// Rows of one transaction: long work goes in small ones.
@@ -29,6 +30,7 @@ pub struct Swept {
 /// Sweeps one tenant.
 pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
     let mut swept = Swept { sessions_ended: end_overdue_sessions(core, ctx).await?, ..Swept::default() };
+    delete_orphaned_users(core, ctx).await?;
     // Families first: a session waits for the last family that began in it.
     swept.families_purged = purge_families(core, ctx).await?;
     swept.sessions_purged = purge_sessions(core, ctx).await?;
@@ -45,6 +47,18 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
         })
         .await?;
     Ok(swept)
+}
+
+/// A connection takes its users with it; a process that died meanwhile left some.
+async fn delete_orphaned_users(core: &Core, ctx: &Ctx) -> Result<(), Failure> {
+    let gone = core
+        .store
+        .read_long(ctx.tenant, |tx, tenant| Box::pin(curfew_store::users::orphaned_connections(tx, *tenant)))
+        .await?;
+    for connection in gone {
+        crate::management::users::delete_of_connection(core, ctx, &Actor::Policy, &connection).await?;
+    }
+    Ok(())
 }
 
 const FIRST_SID: Sid = Sid { user: UserKey([0; 12]), session: SessionKey([0; 12]) };

@@ -30,6 +30,10 @@ statements! {
     /// Users of a connection, by key range.
     pub KEYS_OF_CONNECTION = "select user_key from users where tenant = $1 and connection_id = $2 \
         order by user_key limit $3";
+    /// Connections that are gone while users of theirs are still there.
+    pub ORPHANED_CONNECTIONS = "select distinct u.connection_id from users u \
+        where u.tenant = $1 and not exists (select 1 from connections c where c.tenant = u.tenant and c.id = u.connection_id) \
+        limit 100";
     /// What a credential step needs to know.
     pub FIND_LOGIN = "select x.user_key, u.user_id, i.provider, i.identity_id, i.password_hash, a.blocked, a.counter, \
         a.credential_floor, i.session_floor, u.doc \
@@ -258,6 +262,11 @@ pub async fn keys_of_connection(
 ) -> Result<Vec<UserKey>, Failure> {
     let rows = tx.all(&KEYS_OF_CONNECTION, params![tenant, connection_id, limit]).await?;
     rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Ids of connections that are gone while users of theirs are still there; at most 100.
+pub async fn orphaned_connections(tx: &mut Tx, tenant: TenantId) -> Result<Vec<String>, Failure> {
+    tx.all(&ORPHANED_CONNECTIONS, params![tenant]).await?.iter().map(|row| row.get(0)).collect()
 }
 
 /// The user behind an identifier, for a credential step.

@@ -316,13 +316,23 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
     let id = ClientId(ctx.entropy.alphanumeric(32));
     let secret = ctx.entropy.url_safe(64);
     let sealed = seal_secret(&config, ctx, &secret);
-    let args = (ctx.clone(), write, id.clone(), text(&doc)?, sealed, credentials, key);
+    let first_party = doc.get("is_first_party") != Some(&Value::Bool(false));
+    let enable = first_party && config.settings.flags.enable_client_connections != Some(false);
+    let connections: Vec<String> =
+        config.connections.iter().filter(|_| enable).map(|connection| connection.id.clone()).collect();
+    let args = (ctx.clone(), write, id.clone(), text(&doc)?, sealed, credentials, key, connections);
     core.store
-        .transact(Lane::Ordinary, args, |tx, (ctx, write, id, doc, sealed, credentials, key)| {
+        .transact(Lane::Ordinary, args, |tx, (ctx, write, id, doc, sealed, credentials, key, connections)| {
             Box::pin(async move {
                 signing_keys::store_new(tx, ctx, key).await?;
                 if !curfew_store::clients::insert(tx, ctx, id, doc, sealed).await? {
                     return Err(Failure::Conflict);
+                }
+                if !connections.is_empty() {
+                    curfew_store::tenants::touch(tx, ctx.tenant).await?;
+                }
+                for connection in connections {
+                    curfew_store::connections::enable_for(tx, ctx.tenant, connection, id).await?;
                 }
                 for credential in credentials {
                     curfew_store::clients::insert_credential(

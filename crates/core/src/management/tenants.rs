@@ -35,7 +35,7 @@ fn view(mut doc: Document) -> Document {
             "remove_alg_from_jwks": false,
             "enable_public_signup_user_exists_error": false,
             "disable_clickjack_protection_headers": false,
-            "enable_client_connections": false,
+            "enable_client_connections": true,
         }),
     );
     doc.insert("flags".into(), Value::Object(flags));

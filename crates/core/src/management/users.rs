@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::page::Page;
 use super::write::Write;
 use super::{Document, Entity, Outcome, Refused, granted, stored};
+use crate::endings::Actor;
 use crate::passwords;
 use crate::users::{Change, Changed, Creation, NewUser};
 use crate::{Core, TenantConfig};
@@ -395,7 +396,7 @@ pub async fn delete_by_email(
 pub async fn delete_of_connection(
     core: &Core,
     ctx: &Ctx,
-    write: &Write,
+    actor: &Actor,
     connection_id: &str,
 ) -> Result<(), Failure> {
     loop {
@@ -410,11 +411,9 @@ pub async fn delete_of_connection(
         }
         for key in keys {
             core.store
-                .transact(
-                    Lane::Ordinary,
-                    (ctx.clone(), key, write.caller.actor()),
-                    |tx, (ctx, key, actor)| Box::pin(crate::users::delete(tx, ctx, key, actor.clone())),
-                )
+                .transact(Lane::Ordinary, (ctx.clone(), key, actor.clone()), |tx, (ctx, key, actor)| {
+                    Box::pin(crate::users::delete(tx, ctx, key, actor.clone()))
+                })
                 .await?;
         }
     }

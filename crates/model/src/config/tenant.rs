@@ -16,6 +16,9 @@ pub struct TenantFlags {
     /// Sign-up says that a user exists.
     #[serde(default)]
     pub enable_public_signup_user_exists_error: bool,
+    /// A new first-party client may use every connection there is; on unless switched off.
+    #[serde(default)]
+    pub enable_client_connections: Option<bool>,
 }
 
 /// `session_cookie`.

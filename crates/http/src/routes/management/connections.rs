@@ -42,7 +42,7 @@ pub(super) async fn delete(call: Call) -> Answer {
     connections::delete(&call.core, &call.ctx, write.clone(), id.clone()).await?;
     let (core, ctx) = (Arc::clone(&call.core), call.ctx.clone());
     tokio::spawn(async move {
-        if let Err(failure) = users::delete_of_connection(&core, &ctx, &write, &id).await {
+        if let Err(failure) = users::delete_of_connection(&core, &ctx, &write.caller.actor(), &id).await {
             tracing::error!(
                 error = &failure as &dyn std::error::Error,
                 "users of a deleted connection remain"

@@ -244,7 +244,7 @@ both_engines! {
         let connection = config.connection(text(&made, "id")).expect("the connection");
         assert_eq!(connection.epoch_for(&ClientId::from(one.as_str())), Some(1), "what was ended stays ended");
         let (_, own) = api.get(&format!("/clients/{one}/connections")).await;
-        assert_eq!(own["connections"].as_array().expect("a list").len(), 1);
+        assert_eq!(own["connections"].as_array().expect("a list").len(), 2, "its own, and the default one that every new client has");
 
         let unknown = json!([{"client_id": "nobody", "status": true}]);
         assert_eq!(api.patch(&format!("{path}/clients"), unknown).await.0, StatusCode::BAD_REQUEST);
@@ -347,5 +347,21 @@ both_engines! {
         assert_eq!(api.logged_writes().await, before + 2);
         assert_eq!(api.delete(&format!("/clients/{client}")).await.0, StatusCode::NO_CONTENT);
         assert_eq!(api.logged_writes().await, before + 3);
+    }
+}
+
+both_engines! {
+    /// `flags.enable_client_connections`, and first parties only.
+    fn a_new_client_may_use_every_connection_unless_that_is_switched_off(store) {
+        let api = Api::new(store).await;
+        let connections = async |api: &Api, client: Value| {
+            let (_, made) = api.post("/clients", client).await;
+            let (_, own) = api.get(&format!("/clients/{}/connections", text(&made, "client_id"))).await;
+            own["connections"].as_array().expect("a list").len()
+        };
+        assert_eq!(connections(&api, json!({"name": "First party"})).await, 1);
+        assert_eq!(connections(&api, json!({"name": "Third party", "is_first_party": false})).await, 0);
+        api.patch("/tenants/settings", json!({"flags": {"enable_client_connections": false}})).await;
+        assert_eq!(connections(&api, json!({"name": "Later"})).await, 0);
     }
 }
