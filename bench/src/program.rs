@@ -134,7 +134,7 @@ impl Place {
         let mut command = Command::new(&self.binary);
         let log = self.folder.path().join("log");
         command.env_clear().envs(
-            ["PATH", "HOME", "RUST_LOG"]
+            ["PATH", "HOME", "CURFEW_LOG"]
                 .into_iter()
                 .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
         );

@@ -105,7 +105,7 @@ impl Report<'_> {
         line!(out);
         line!(
             out,
-            "Written by `cargo xtask bench --full --date DATE --write docs/performance.md`; not by hand."
+            "Written by `cargo xtask bench -- --full --date DATE --write docs/performance.md`; not by hand."
         );
         line!(out);
         self.introduction(&mut out);
