@@ -74,12 +74,22 @@ impl Answer<'_> {
         self.headers(name).next()
     }
 
-    /// For complaints: the status, where it leads, and the beginning of the body.
+    /// For complaints: the status, where it leads, and the beginning of the body, of a page its words.
     pub(crate) fn describe(&self) -> String {
         let body = String::from_utf8_lossy(self.body);
-        let body: String = body.chars().take(300).collect();
+        let body = body.split_once("<main").map_or(&*body, |(_, main)| main);
+        let mut inside_tag = false;
+        let words: String = body
+            .chars()
+            .map(|sign| {
+                let shown = if inside_tag || sign == '<' { ' ' } else { sign };
+                inside_tag = sign == '<' || (inside_tag && sign != '>');
+                shown
+            })
+            .collect();
+        let words: Vec<&str> = words.split_whitespace().take(60).collect();
         let location = self.header("location").map(|to| format!(" to {to}")).unwrap_or_default();
-        format!("{}{location} {}", self.status, body.split_whitespace().collect::<Vec<_>>().join(" "))
+        format!("{}{location} {}", self.status, words.join(" "))
     }
 }
 
