@@ -299,8 +299,8 @@ mod tests {
     fn unknown_variables_stop_the_start() {
         let names =
             |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into_iter();
-        assert!(check_environment(names(&["CURFEW_LISTEN", "CURFEW_E2E_SCRATCH", "PATH"])).is_ok());
-        assert!(check_environment(names(&["CURFEW_ISUER"])).is_err());
+        assert!(check_environment(names(&["CURFEW_LISTEN", "CURFEW_TEST_POSTGRES_URL", "PATH"])).is_ok());
+        assert!(check_environment(names(&[concat!("CURFEW_", "ISUER")])).is_err());
     }
 
     #[test]
