@@ -1,15 +1,16 @@
 //! SQLite: one writer thread that commits for many, and read-only connections beside it.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use curfew_model::Failure;
+use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,6 +33,9 @@ const WAL_BACKGROUND_BYTES: u64 = 2 << 20;
 
 /// Least time between two background copies: each costs two fsyncs that the writer's COMMITs compete with.
 const WAL_BACKGROUND_PAUSE: Duration = Duration::from_millis(500);
+
+/// A page in the log: SQLite's page and its header.
+const LOG_PAGE_BYTES: u64 = 4096 + 24;
 
 /// How long the writer waits for readers (which are short) when it empties the log. Flows wait meanwhile.
 const WAL_EMPTY_WAIT: Duration = Duration::from_millis(20);
@@ -63,7 +67,10 @@ pub(super) struct Sqlite {
 impl Sqlite {
     pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Self, Failure> {
         // The writer comes first: it makes the file and its log, which read-only connections cannot.
-        let writer = connect(path, Door::Transact, options.wait)?;
+        let mut writer = connect(path, Door::Transact, options.wait)?;
+        let log_pages = Arc::new(AtomicU32::new(0));
+        watch_log(connection_mut(&mut writer), Arc::clone(&log_pages), options.wal_bytes_max)
+            .map_err(|error| failure("open", error))?;
         let readers = Readers {
             path: path.to_owned(),
             wait: options.wait,
@@ -78,18 +85,13 @@ impl Sqlite {
         });
         let background = Arc::new(Background::default());
         let copier = connect(path, Door::Transact, Duration::ZERO)?;
-        let wal = {
-            let mut name = path.as_os_str().to_owned();
-            name.push("-wal");
-            PathBuf::from(name)
-        };
         let writer = Writer {
             tx: writer,
             queue: Arc::clone(&queue),
             background: Arc::clone(&background),
             batch_max: options.batch_max.max(1),
             wait: options.wait,
-            wal,
+            log_pages,
             wal_bytes_max: options.wal_bytes_max,
             wal_empty_at: options.wal_bytes_max,
         };
@@ -387,7 +389,8 @@ struct Writer {
     background: Arc<Background>,
     batch_max: usize,
     wait: Duration,
-    wal: PathBuf,
+    /// Pages in the log after the last COMMIT.
+    log_pages: Arc<AtomicU32>,
     wal_bytes_max: u64,
     /// At which size of the log the next emptying is tried.
     wal_empty_at: u64,
@@ -486,13 +489,14 @@ impl Writer {
     }
 
     /// Keeps the write-ahead log near its cap.
+    ///
+    /// RESTART and not TRUNCATE: a file that keeps its size is overwritten in place, and syncing it writes no new
+    /// size. For one client that was three times as many commits a second, at half the processor time.
     fn tend_log(&mut self) {
-        // The log starts anew without shrinking once everything in it is copied back, but it shrinks only here. So
-        // its file is larger than the cap only when the log was.
-        let bytes = fs::metadata(&self.wal).map_or(0, |file| file.len());
+        let bytes = u64::from(self.log_pages.load(Ordering::Relaxed)) * LOG_PAGE_BYTES;
         if bytes >= self.wal_empty_at {
             let _ = self.connection().busy_timeout(WAL_EMPTY_WAIT);
-            let emptied = checkpoint(self.connection(), "truncate");
+            let emptied = checkpoint(self.connection(), "restart");
             let _ = self.connection().busy_timeout(self.wait);
             self.wal_empty_at =
                 if emptied { self.wal_bytes_max } else { bytes.saturating_add(WAL_RETRY_BYTES) };
@@ -517,6 +521,17 @@ impl Writer {
 fn connection(tx: &Tx) -> &Connection {
     match &tx.session {
         super::Session::Sqlite(session) => &session.connection,
+        super::Session::Postgres(_) => unreachable!("a PostgreSQL session on SQLite's threads"),
+    }
+}
+
+#[expect(
+    clippy::unreachable,
+    reason = "`connect` makes SQLite sessions only, and everything here comes from it"
+)]
+fn connection_mut(tx: &mut Tx) -> &mut Connection {
+    match &mut tx.session {
+        super::Session::Sqlite(session) => &mut session.connection,
         super::Session::Postgres(_) => unreachable!("a PostgreSQL session on SQLite's threads"),
     }
 }
@@ -547,6 +562,16 @@ fn die_of_io(context: &str, error: &rusqlite::Error) {
 fn die(why: &str) -> ! {
     tracing::error!("{why}; the process ends");
     std::process::abort();
+}
+
+/// Has the size of the log noted at each COMMIT, and its file cut to `bytes_max` whenever it begins anew.
+fn watch_log(connection: &mut Connection, pages: Arc<AtomicU32>, bytes_max: u64) -> rusqlite::Result<()> {
+    connection.wal_hook(Some(move |_: &mut Wal, count: c_int| {
+        pages.store(u32::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }))?;
+    connection
+        .execute_batch(&format!("pragma journal_size_limit = {}", i64::try_from(bytes_max).unwrap_or(-1)))
 }
 
 /// Copies the log back; answers whether it was emptied, or copied whole.

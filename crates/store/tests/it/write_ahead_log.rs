@@ -10,6 +10,9 @@ use crate::notes;
 
 const CAP: u64 = 256 << 10;
 
+/// More than one of our writes puts into the log.
+const BATCH: u64 = 64 << 10;
+
 struct Log(PathBuf);
 
 impl Log {
@@ -38,18 +41,14 @@ async fn it_is_emptied_at_its_cap() {
     let database = TestDatabase::new(Engine::Sqlite);
     let (store, log) = open(&database).await;
     notes::create(&store).await;
-    let (mut largest, mut emptied, mut before) = (0, 0, 0);
+    let mut largest = 0;
     for id in 0..200 {
         write(&store, id).await;
         assert_eq!(notes::find(&store, id).await.map(|text| text.len()), Some(10_000));
-        let bytes = log.bytes();
-        largest = largest.max(bytes);
-        emptied += u32::from(bytes < before);
-        before = bytes;
+        largest = largest.max(log.bytes());
     }
-    // One batch may go over it before the writer looks.
-    assert!(largest < CAP + (64 << 10), "{largest} bytes");
-    assert!(emptied >= 3, "2 MB went through a log of 256 KB and it was emptied {emptied} times");
+    // 2 MB went through it. One batch may go over the cap before the writer looks.
+    assert!(largest < CAP + BATCH, "{largest} bytes");
 }
 
 #[tokio::test]
@@ -63,11 +62,11 @@ async fn a_long_reader_only_delays_it() {
     for id in 0..100 {
         write(&store, id).await;
     }
-    assert!(log.bytes() > CAP, "the snapshot needs what is in the log");
+    assert!(log.bytes() > CAP + BATCH, "the snapshot needs what is in the log");
     reader.execute_batch("commit").expect("it lets go");
     // The next attempt comes after at most another megabyte.
     let mut id = 100;
-    while log.bytes() > CAP {
+    while log.bytes() > CAP + BATCH {
         write(&store, id).await;
         id += 1;
         assert!(id < 300, "{} bytes after another 2 MB", log.bytes());
