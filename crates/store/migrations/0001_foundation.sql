@@ -388,7 +388,7 @@ create table logs (
     client_id       text,
     doc             text   not null,
     primary key (tenant, log_id)
-);
+) /*sqlite without rowid */;
 
 insert into tenants (tenant, name, settings, version, created_at) values (1, 'default', '{}', 1, 0);
 
