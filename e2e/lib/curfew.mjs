@@ -54,11 +54,11 @@ export async function startCurfew(engine) {
   const { certificate, key } = certificates();
   const data = mkdtempSync(join(process.env.CURFEW_E2E_SCRATCH, 'data-'));
   const database = makeDatabase(engine);
-  const { PATH, HOME, RUST_LOG, RUST_BACKTRACE } = process.env;
+  const { PATH, HOME, CURFEW_LOG, RUST_BACKTRACE } = process.env;
   const server = spawn(findCurfew(), [], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: Object.fromEntries(Object.entries({
-      PATH, HOME, RUST_LOG, RUST_BACKTRACE,
+      PATH, HOME, CURFEW_LOG, RUST_BACKTRACE,
       CURFEW_LISTEN: `127.0.0.1:${port}`,
       CURFEW_ISSUER: issuer,
       CURFEW_TLS_CERT: certificate,
