@@ -121,7 +121,7 @@ onEachEngine('auth0 ManagementClient', (engine) => {
       assert.match(client.client_id, /^[A-Za-z0-9]{32}$/);
       assert.match(client.client_secret, /^[A-Za-z0-9_-]{64}$/);
       assert.equal(client.is_first_party, true);
-      assert.deepEqual(client.grant_types, ['authorization_code', 'implicit', 'refresh_token', 'client_credentials']);
+      assert.deepEqual(client.grant_types, ['authorization_code', 'refresh_token', 'client_credentials'], 'the implicit grant is there for those who ask for it');
       assert.equal(client.refresh_token.rotation_type, 'non-rotating');
       assert.equal(client.refresh_token.leeway, 0);
       assert.equal((await management.clients.get(client.client_id)).client_secret, client.client_secret);
