@@ -199,10 +199,13 @@ pub fn job_ctx(core: &Core, issuer: &str) -> Ctx {
 
 fn make_folder(path: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt;
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
+        .and_then(|()| missing.into_iter().try_for_each(sync_folder_of))
         .map_err(|source| StartError::Data { path: path.display().to_string(), source })
 }
 
@@ -239,7 +242,6 @@ fn key_encryption_key(
     has_keys: bool,
     entropy: &dyn Entropy,
 ) -> Result<KeyEncryptionKey, StartError> {
-    use std::os::unix::fs::OpenOptionsExt;
     let io = |source| StartError::Data { path: path.display().to_string(), source };
     match std::fs::read(path) {
         Ok(bytes) => {
@@ -255,18 +257,34 @@ fn key_encryption_key(
             )))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let bytes: [u8; 32] = entropy.bytes();
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(io)?;
-            file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-            Ok(KeyEncryptionKey::from_bytes(bytes))
+            make_key_file(path, entropy).map_err(io)?;
+            key_encryption_key(path, has_keys, entropy)
         }
         Err(error) => Err(io(error)),
     }
+}
+
+/// Makes the file so that it is whole or not there, also after a power failure: what will be sealed under the key is
+/// worth nothing without it. Of two servers that start at once the first one's stays.
+fn make_key_file(path: &Path, entropy: &dyn Entropy) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let bytes: [u8; 32] = entropy.bytes();
+    let draft = path.with_extension(entropy.hex(16));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let made = file.write_all(&bytes).and_then(|()| file.sync_all());
+    let linked = made.and_then(|()| match std::fs::hard_link(&draft, path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    std::fs::remove_file(&draft)?;
+    linked?;
+    sync_folder_of(path)
+}
+
+/// Makes the entry of a new file or folder durable.
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
 }
 
 async fn first_data(config: &Config, core: &Core, ctx: &Ctx, issuer: &str) -> Result<Seeded, StartError> {
