@@ -13,4 +13,4 @@ pub mod proxy;
 
 pub use clock::VirtualClock;
 pub use engines::{START, TestDatabase};
-pub use postgres::TestPostgres;
+pub use postgres::{OwnPostgres, TestPostgres};

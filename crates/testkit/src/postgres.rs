@@ -3,8 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+
+use tempfile::TempDir;
 
 /// The environment variable that names a server to use instead of starting one.
 pub const URL_VARIABLE: &str = "CURFEW_TEST_POSTGRES_URL";
@@ -126,6 +128,101 @@ fn binaries() -> PathBuf {
         .map(|(_, bin)| bin)
         .or_else(|| std::env::split_paths(&path).find(|bin| bin.join("initdb").exists()))
         .unwrap_or_else(|| panic!("no PostgreSQL: install it, or set {URL_VARIABLE}"))
+}
+
+/// A server of one test's own, which the test may kill. It is as durable as its defaults make it.
+#[derive(Debug)]
+pub struct OwnPostgres {
+    folder: TempDir,
+    server: Option<Child>,
+}
+
+/// PostgreSQL refuses to be root, so root runs it as `nobody`: that one's user and group.
+fn stand_in() -> Option<(u32, u32)> {
+    let number = |arguments: &[&str]| {
+        let output = Command::new("id").args(arguments).output().expect("id");
+        String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().expect("a number")
+    };
+    (number(&["-u"]) == 0).then(|| (number(&["-u", "nobody"]), number(&["-g", "nobody"])))
+}
+
+fn command(program: &str) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = Command::new(binaries().join(program));
+    if let Some((user, group)) = stand_in() {
+        command.uid(user).gid(group);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// Waits until the server answers; it fails when the server, `$1`, ended.
+const WAIT: &str =
+    r#"until "$2" --quiet --host="$3"; do kill -0 "$1" 2>/dev/null || exit 1; sleep 0.02; done"#;
+
+impl OwnPostgres {
+    /// A new one.
+    pub fn start() -> Self {
+        let folder = TempDir::with_prefix("curfew-postgres-own-").expect("a temporary folder");
+        let mut initdb = command("initdb");
+        initdb.args(["--no-sync", "--auth=trust", "--username=curfew", "--encoding=UTF8", "--locale=C"]);
+        initdb.arg("--pgdata").arg(folder.path().join("data"));
+        // It makes the data folder itself, so the one above must be its own.
+        if let Some((user, group)) = stand_in() {
+            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("a new owner");
+        }
+        assert!(initdb.status().expect("initdb").success(), "initdb failed");
+        let mut postgres = Self { folder, server: None };
+        postgres.restart();
+        postgres
+    }
+
+    /// Starts it again after [`kill`](Self::kill).
+    pub fn restart(&mut self) {
+        // What was killed left processes that end when they notice; until then the data folder is theirs.
+        for _ in 0..100 {
+            let log = OpenOptions::new().append(true).create(true).open(self.folder.path().join("log"));
+            let mut server = command("postgres");
+            server
+                .arg("-D")
+                .arg(self.folder.path().join("data"))
+                .args(["-c", "listen_addresses=", "-c", "shared_buffers=16MB", "-c", "max_connections=100"])
+                .arg("-c")
+                .arg(format!("unix_socket_directories={}", self.folder.path().display()))
+                .stderr(log.expect("a log"));
+            let server = self.server.insert(server.spawn().expect("postgres"));
+            let ready = Command::new("sh")
+                .args(["-c", WAIT, "wait", &server.id().to_string()])
+                .arg(binaries().join("pg_isready"))
+                .arg(self.folder.path())
+                .status();
+            if ready.expect("sh").success() {
+                return;
+            }
+            let _ = server.wait();
+        }
+        let said = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        panic!("PostgreSQL did not start again:\n{said}");
+    }
+
+    /// SIGKILL to the server, which its processes follow.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
+    /// How to connect to it, with the rights of its owner.
+    pub fn url(&self) -> String {
+        format!("host={} user=curfew dbname=postgres", self.folder.path().display())
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 /// `url` with a setting for each of its sessions: `with_option(url, "synchronous_commit=off")`.

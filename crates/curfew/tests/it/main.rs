@@ -14,6 +14,8 @@ mod support;
 mod process;
 
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod smoke;

@@ -3,6 +3,7 @@
 
 pub(crate) mod actors;
 pub(crate) mod connection;
+pub(crate) mod dice;
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
@@ -108,6 +109,12 @@ impl Place {
         self.start_as(self.command(env!("CARGO_BIN_EXE_curfew")))
     }
 
+    /// Starts the server and does not wait for it.
+    pub(crate) fn launch(&self) -> Process {
+        let mut command = self.command(env!("CARGO_BIN_EXE_curfew"));
+        Process { child: command.stdout(Stdio::null()).spawn().expect("the binary starts") }
+    }
+
     /// Starts what [`Place::command`] made.
     pub(crate) fn start_as(&self, mut command: Command) -> Process {
         let mut child = command.spawn().expect("the binary starts");
@@ -152,6 +159,12 @@ impl Process {
     pub(crate) fn terminate(&self) {
         let killed = Command::new("sh").args(["-c", "kill -TERM $0", &self.id().to_string()]).status();
         assert!(killed.expect("sh").success(), "a signal");
+    }
+
+    /// SIGKILL at a moment that is only a moment: nothing is waited for.
+    pub(crate) async fn kill_after(self, moment: std::time::Duration) {
+        let _ = tokio::time::timeout(moment, std::future::pending::<()>()).await;
+        self.kill();
     }
 
     /// Waits until it ended by itself.
