@@ -11,8 +11,6 @@ use crate::notes;
 
 curfew_store::statements! {
     pub(crate) INSERT_RETURNING = "insert into notes (id, text) values ($1, $2) returning id, text";
-    pub(crate) INSERT_UNLESS_THERE =
-        "insert into notes (id, text) values ($1, $2) on conflict (id) do nothing";
     pub(crate) COMMIT = "commit";
     pub(crate) BROKEN = "update notes set nothing = 1";
 }
@@ -105,8 +103,8 @@ both_engines! {
         let flow = store.transact(Lane::Endings, (), |tx, ()| Box::pin(async move {
             let row = tx.one(&INSERT_RETURNING, params![7_i64, "a"]).await?;
             assert_eq!((row.get::<i64>(0)?, row.get::<String>(1)?), (7, String::from("a")));
-            assert_eq!(tx.run(&INSERT_UNLESS_THERE, params![7_i64, "b"]).await?, 0);
-            assert_eq!(tx.run(&INSERT_UNLESS_THERE, params![8_i64, "b"]).await?, 1);
+            assert_eq!(tx.run(&notes::INSERT_UNLESS_THERE, params![7_i64, "b"]).await?, 0);
+            assert_eq!(tx.run(&notes::INSERT_UNLESS_THERE, params![8_i64, "b"]).await?, 1);
             assert_eq!(tx.run(&notes::UPDATE, params![9_i64, "c"]).await?, 0);
             assert_eq!(tx.run(&notes::UPDATE, params![8_i64, "c"]).await?, 1);
             tx.one(&notes::COUNT, params![]).await?.get::<i64>(0)

@@ -9,6 +9,8 @@ use tokio::sync::Semaphore;
 curfew_store::statements! {
     pub(crate) CREATE = "create table notes (id bigint not null primary key, text text not null)";
     pub(crate) INSERT = "insert into notes (id, text) values ($1, $2)";
+    pub(crate) INSERT_UNLESS_THERE =
+        "insert into notes (id, text) values ($1, $2) on conflict (id) do nothing";
     pub(crate) UPDATE = "update notes set text = $2 where id = $1";
     pub(crate) FIND = "select text from notes where id = $1";
     pub(crate) COUNT = "select count(*) from notes";

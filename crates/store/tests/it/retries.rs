@@ -20,6 +20,11 @@ curfew_store::statements! {
             return 1;
         end $$";
     pub(crate) FLAKY = "select flaky($1)";
+    pub(crate) CREATE_WARNING = "create function warn() returns trigger language plpgsql as
+        $$ begin raise warning 'not replicated'; return null; end $$";
+    pub(crate) CREATE_TRIGGER = "create constraint trigger warns after insert on notes
+        deferrable initially deferred for each row execute function warn()";
+    pub(crate) SLEEP = "select 1 from pg_sleep(60)";
     pub(crate) TRIES = "select last_value from tries";
 }
 
@@ -107,6 +112,36 @@ async fn commands_run_again_and_nothing_runs_forever() {
     let tries =
         store.read((), |tx, ()| Box::pin(async move { tx.one(&TRIES, params![]).await?.get::<i64>(0) }));
     assert_eq!(tries.await.expect("a read"), 3 + 6);
+}
+
+// So does PostgreSQL say that nobody waited for the synchronous standby any more: committed here, and lost if this
+// machine is.
+#[tokio::test]
+async fn a_warning_at_commit_leaves_the_outcome_unknown() {
+    let (_database, store) = store(Engine::Postgres).await;
+    for statement in [&CREATE_WARNING, &CREATE_TRIGGER] {
+        let made = store.transact(Lane::Ordinary, statement, |tx, statement| {
+            Box::pin(async move { tx.run(statement, params![]).await })
+        });
+        made.await.expect("it is made");
+    }
+    let warned = notes::insert(&store, 1).await;
+    assert!(matches!(warned, Err(Failure::UnknownCommit(_))), "{warned:?}");
+    assert_eq!(notes::count(&store).await, 1);
+    let warned = store.command(Lane::Ordinary, (), |tx, ()| {
+        Box::pin(async move { tx.run(&notes::INSERT_UNLESS_THERE, params![2_i64, "a"]).await })
+    });
+    // Its second run finds the row, inserts nothing, and is not warned.
+    assert_eq!(warned.await.expect("an answer"), 0);
+}
+
+#[tokio::test]
+async fn a_statement_does_not_run_for_ever() {
+    let database = TestDatabase::new(Engine::Postgres);
+    let options = StoreOptions { statement_timeout: Duration::from_millis(50), ..database.options() };
+    let store = Store::open(options).await.expect("it opens");
+    let cut = store.read((), |tx, ()| Box::pin(async move { tx.maybe(&SLEEP, params![]).await })).await;
+    assert!(matches!(cut, Err(Failure::Storage { .. })), "{cut:?}");
 }
 
 #[tokio::test]
