@@ -1,7 +1,7 @@
 // Starts and stops the server under test, as an operator would: the binary and its environment.
 
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -41,66 +41,110 @@ async function freePort() {
   return port;
 }
 
-/**
- * A running Curfew with an empty database on `engine`, served over https as `localhost`.
- *
- * `issuer` ends in a slash, `domain` is what Auth0's SDKs call so, `management` is a client of the
- * Management API that may do everything, `stop` ends the server and takes its data with it.
- */
-export async function startCurfew(engine) {
-  const port = await freePort();
-  const domain = `localhost:${port}`;
-  const issuer = `https://${domain}/`;
+/** What an operator would put into the environment. */
+function configuration(port, issuer) {
   const { certificate, key } = certificates();
-  const data = mkdtempSync(join(process.env.CURFEW_E2E_SCRATCH, 'data-'));
-  const database = makeDatabase(engine);
+  return {
+    CURFEW_LISTEN: `127.0.0.1:${port}`,
+    CURFEW_ISSUER: issuer,
+    CURFEW_TLS_CERT: certificate,
+    CURFEW_TLS_KEY: key,
+    CURFEW_BOOTSTRAP_CLIENT_ID: bootstrap.clientId,
+    CURFEW_BOOTSTRAP_CLIENT_SECRET: bootstrap.clientSecret,
+    CURFEW_BOOTSTRAP_ADMIN_EMAIL: 'admin@example.com',
+    CURFEW_BOOTSTRAP_ADMIN_PASSWORD: 'An-Administrator-of-the-e2e-suite-1',
+  };
+}
+
+/** Starts the process and waits for its first line, which says `issuer`. */
+async function launch(environment, issuer) {
   const { PATH, HOME, CURFEW_LOG, RUST_BACKTRACE } = process.env;
+  const all = { PATH, HOME, CURFEW_LOG, RUST_BACKTRACE, ...environment };
   const server = spawn(findCurfew(), [], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: Object.fromEntries(Object.entries({
-      PATH, HOME, CURFEW_LOG, RUST_BACKTRACE,
-      CURFEW_LISTEN: `127.0.0.1:${port}`,
-      CURFEW_ISSUER: issuer,
-      CURFEW_TLS_CERT: certificate,
-      CURFEW_TLS_KEY: key,
-      CURFEW_DATA_DIR: data,
-      CURFEW_DATABASE_URL: database.url,
-      CURFEW_BOOTSTRAP_CLIENT_ID: bootstrap.clientId,
-      CURFEW_BOOTSTRAP_CLIENT_SECRET: bootstrap.clientSecret,
-      CURFEW_BOOTSTRAP_ADMIN_EMAIL: 'admin@example.com',
-      CURFEW_BOOTSTRAP_ADMIN_PASSWORD: 'An-Administrator-of-the-e2e-suite-1',
-    }).filter(([, value]) => value !== undefined)),
+    env: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)),
   });
   const exited = once(server, 'exit');
   const told = [];
   createInterface(server.stderr).on('line', (line) => told.push(line));
   const output = createInterface(server.stdout);
-
-  const tidy = () => {
-    rmSync(data, { recursive: true, force: true });
-    database.drop();
-  };
-  const stop = async () => {
-    const late = setTimeout(() => server.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    if (server.exitCode === null) server.kill('SIGTERM');
-    const [code, signal] = await exited;
-    clearTimeout(late);
-    tidy();
-    if (code !== 0) throw new Error(`curfew ended with ${code ?? signal}:\n${told.slice(-50).join('\n')}`);
-    if (process.env.CURFEW_E2E_LOG) console.error(told.join('\n'));
-  };
+  const lines = on(output, 'line', { close: ['close'] });
 
   const slow = setTimeout(() => server.kill('SIGKILL'), START_TIMEOUT_MS);
-  const first = await Promise.race([once(output, 'line').then(([line]) => line), exited.then(() => undefined)]);
+  const first = (await lines.next()).value?.[0];
   clearTimeout(slow);
   if (first !== `listening on ${issuer}`) {
     server.kill('SIGKILL');
     await exited;
-    tidy();
     throw new Error(`curfew did not start, its first line is ${JSON.stringify(first)}:\n${told.join('\n')}`);
   }
-  output.on('line', () => {});
 
-  const management = new ManagementClient({ domain, ...bootstrap });
-  return { issuer, domain, bootstrap, management, stop };
+  /** Asks the server to end, and fails unless it does so in time and in order. */
+  async function terminate() {
+    const late = setTimeout(() => server.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    if (server.exitCode === null) server.kill('SIGTERM');
+    const [code, signal] = await exited;
+    clearTimeout(late);
+    if (process.env.CURFEW_E2E_LOG) console.error(told.join('\n'));
+    if (code !== 0) throw new Error(`curfew ended with ${code ?? signal}:\n${told.slice(-50).join('\n')}`);
+  }
+  async function kill() {
+    server.kill('SIGKILL');
+    await exited;
+  }
+  return { lines, terminate, kill };
+}
+
+/**
+ * A running Curfew with an empty database on `engine`, served over https as `localhost`.
+ *
+ * `issuer` ends in a slash, `domain` is what Auth0's SDKs call so, `management` is a client of the
+ * Management API that may do everything. `stop` ends the server and takes its data with it, `crash`
+ * kills it and starts it again over the data that is there.
+ */
+export async function startCurfew(engine) {
+  const port = await freePort();
+  const domain = `localhost:${port}`;
+  const issuer = `https://${domain}/`;
+  const data = mkdtempSync(join(process.env.CURFEW_E2E_SCRATCH, 'data-'));
+  const database = makeDatabase(engine);
+  const environment = { ...configuration(port, issuer), CURFEW_DATA_DIR: data, CURFEW_DATABASE_URL: database.url };
+  const tidy = () => {
+    rmSync(data, { recursive: true, force: true });
+    database.drop();
+  };
+  let running;
+  try {
+    running = await launch(environment, issuer);
+  } catch (error) {
+    tidy();
+    throw error;
+  }
+  return {
+    issuer,
+    domain,
+    bootstrap,
+    management: new ManagementClient({ domain, ...bootstrap }),
+    async crash() {
+      await running.kill();
+      running = await launch(environment, issuer);
+    },
+    async stop() {
+      await running.terminate().finally(tidy);
+    },
+  };
+}
+
+/** A Curfew without any configuration but an address, as a stranger starts it: the link it prints. */
+export async function startUnconfigured() {
+  const port = await freePort();
+  const issuer = `http://localhost:${port}/`;
+  const data = mkdtempSync(join(process.env.CURFEW_E2E_SCRATCH, 'data-'));
+  const running = await launch({ CURFEW_LISTEN: `127.0.0.1:${port}`, CURFEW_DATA_DIR: data }, issuer);
+  let link;
+  for await (const [line] of running.lines) {
+    link = line.match(/https?:\S+/)?.[0];
+    if (link) break;
+  }
+  return { issuer, link, stop: () => running.terminate().finally(() => rmSync(data, { recursive: true, force: true })) };
 }

@@ -51,6 +51,7 @@ onEachEngine('express-openid-connect', (engine) => {
   const kinds = {
     'its default, an ID token by form post': {},
     'code flow with a client secret': { withSecret: true, auth: { authorizationParams: { response_type: 'code' } } },
+    'hybrid flow': { withSecret: true, auth: { authorizationParams: { response_type: 'code id_token' } } },
   };
   for (const [title, options] of Object.entries(kinds)) {
     describe(title, () => {
@@ -92,6 +93,22 @@ onEachEngine('express-openid-connect', (engine) => {
       });
     });
   }
+
+  test("a logout in Auth0's own way, at /v2/logout", async (t) => {
+    const site = await openApplication(curfew, { auth: { auth0Logout: true } });
+    t.after(() => site.close());
+    const user = await createUser(curfew);
+    const page = await (await newPerson(browser, t)).newPage();
+    await page.goto(`${site.origin}/login`);
+    await giveCredentials(page, user);
+    await waitForStatus(page, `signed in as ${user.email}`);
+    const logout = page.waitForRequest((request) => request.url().startsWith(`${curfew.issuer}v2/logout`));
+    await page.getByRole('link', { name: 'Log out' }).click();
+    await logout;
+    await waitForStatus(page, 'signed out');
+    await page.getByRole('link', { name: 'Log in' }).click();
+    await waitForLoginPage(page);
+  });
 
   test('a person without script logs in, by code flow and by form post', async (t) => {
     const user = await createUser(curfew);

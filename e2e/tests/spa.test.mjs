@@ -165,6 +165,37 @@ onEachEngine('auth0-spa-js', (engine) => {
       assert.equal(await sid(second), await sid(first));
     });
 
+    test('a person logs in in a window of its own, which closes by itself', async (t) => {
+      const user = await createUser(curfew);
+      const page = await (await newPerson(browser, t)).newPage();
+      await page.goto(framed.origin);
+      await waitForStatus(page, 'signed out');
+      const opened = page.waitForEvent('popup');
+      await page.evaluate(() => { window.loggedIn = window.client.loginWithPopup(); });
+      const popup = await opened;
+      const closed = popup.waitForEvent('close');
+      await giveCredentials(popup, user);
+      await page.evaluate(() => window.loggedIn);
+      await closed;
+      assert.equal((await page.evaluate(() => window.client.getUser())).sub, user.user_id);
+    });
+
+    test('a page whose origin the client does not list gets no answer out of a frame', async (t) => {
+      const thief = await openSpa(curfew, {
+        clientId: framed.client.client_id,
+        authorizeTimeoutInSeconds: 2,
+        authorizationParams: { redirect_uri: `${framed.origin}/callback`, scope: 'openid profile email' },
+      });
+      t.after(() => thief.close());
+      const person = await newPerson(browser, t);
+      await logIn(person, framed, await createUser(curfew));
+      const page = await person.newPage();
+      const refused = page.waitForEvent('console', (message) => message.text().includes('frame-ancestors'));
+      await page.goto(thief.origin);
+      assert.equal((await getTokenSilently(page, { cacheMode: 'off' })).error, 'timeout');
+      await refused;
+    });
+
     test('two tabs log in at once, and both succeed', async (t) => {
       const user = await createUser(curfew);
       const person = await newPerson(browser, t);
@@ -292,6 +323,15 @@ onEachEngine('auth0-spa-js', (engine) => {
   });
 
   describe('to be put out', () => {
+    test('an application gives its refresh token back', async (t) => {
+      const user = await createUser(curfew);
+      const page = await logIn(await newPerson(browser, t), refreshing, user);
+      assert.equal((await curfew.management.users.refreshToken.list(user.user_id)).data.length, 1);
+      await page.evaluate(() => window.client.revokeRefreshToken());
+      assert.deepEqual((await curfew.management.users.refreshToken.list(user.user_id)).data, []);
+      assert.match((await getTokenSilently(page, { cacheMode: 'off' })).description, /^Missing Refresh Token/);
+    });
+
     test('logout ends the session for every application of the browser', async (t) => {
       const user = await createUser(curfew);
       const person = await newPerson(browser, t);
