@@ -4,7 +4,7 @@ use curfew_model::{Ctx, Failure, LogCode, TenantId};
 use curfew_store::logs::LogRow;
 use curfew_store::{Lane, Store, Tx};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Rows that may wait; beyond it new ones are counted and dropped rather than slow the server down.
 const WAITING_MAX: usize = 8192;
@@ -12,6 +12,9 @@ const WAITING_MAX: usize = 8192;
 const BATCH_MAX: usize = 1024;
 /// How long the first row of a batch waits for others.
 const GATHER: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// How long the end of the process waits for the last rows.
+const DRAIN_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A log row in the making.
 #[derive(Debug)]
@@ -69,13 +72,18 @@ type Waiting = (Store, mpsc::Receiver<(TenantId, LogRow)>);
 pub struct LogWriter {
     sender: mpsc::Sender<(TenantId, LogRow)>,
     writer: std::sync::Mutex<Option<Waiting>>,
+    /// How many rows are queued or being written.
+    unwritten: watch::Sender<usize>,
+    /// Cuts the gathering of a batch short.
+    hurry: Notify,
 }
 
 impl LogWriter {
     /// A writer that holds rows until [`LogWriter::run`] takes them to the store.
     pub fn new(store: Store) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        Self { sender, writer: std::sync::Mutex::new(Some((store, receiver))) }
+        let writer = std::sync::Mutex::new(Some((store, receiver)));
+        Self { sender, writer, unwritten: watch::Sender::new(0), hurry: Notify::new() }
     }
 
     /// Queues a row; when the queue is full the row is dropped and the process log says so.
@@ -84,19 +92,18 @@ impl LogWriter {
             tracing::warn!(code = entry.code.as_str(), "log queue full: row dropped");
             return;
         }
+        self.unwritten.send_modify(|count| *count += 1);
         if self.sender.try_send((ctx.tenant, row(ctx, entry))).is_err() {
+            self.unwritten.send_modify(|count| *count -= 1);
             tracing::warn!(code = entry.code.as_str(), "log queue full: row dropped");
         }
     }
 
-    /// Waits until the rows that are queued now have been taken, or a second has passed.
+    /// Waits until every row that is queued has been written, for at most [`DRAIN_MAX`].
     pub async fn drain(&self) {
-        let empty = async {
-            while self.sender.capacity() < WAITING_MAX {
-                tokio::task::yield_now().await;
-            }
-        };
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), empty).await;
+        self.hurry.notify_one();
+        let mut unwritten = self.unwritten.subscribe();
+        let _ = tokio::time::timeout(DRAIN_MAX, unwritten.wait_for(|count| *count == 0)).await;
     }
 
     /// Writes queued rows in batches until the process ends. Returns at once when it runs already.
@@ -107,7 +114,7 @@ impl LogWriter {
         while receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
             // One commit for what comes within a moment, instead of one sync of the disk for each login.
             if batch.len() < BATCH_MAX {
-                tokio::time::sleep(GATHER).await;
+                let _ = tokio::time::timeout(GATHER, self.hurry.notified()).await;
                 while batch.len() < BATCH_MAX
                     && let Ok(row) = receiver.try_recv()
                 {
@@ -129,6 +136,7 @@ impl LogWriter {
             if let Err(failure) = written {
                 tracing::error!(%failure, count, "log rows lost");
             }
+            self.unwritten.send_modify(|unwritten| *unwritten -= count);
         }
     }
 }
