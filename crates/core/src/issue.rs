@@ -16,11 +16,10 @@ use crate::TenantConfig;
 const OPAQUE_SECONDS: i64 = 86_400;
 
 /// Scopes that stand for claims rather than for an API's own.
-pub const OIDC_SCOPES: [&str; 14] = [
+pub const OIDC_SCOPES: [&str; 11] = [
     "openid",
     "profile",
     "email",
-    "address",
     "phone",
     "offline_access",
     "name",
@@ -29,8 +28,6 @@ pub const OIDC_SCOPES: [&str; 14] = [
     "nickname",
     "email_verified",
     "picture",
-    "created_at",
-    "identities",
 ];
 
 /// The End-User a token is about.
@@ -141,7 +138,9 @@ pub fn without_scope(scope: &str, value: &str) -> String {
 
 /// Whether a client that asks for `offline_access` gets a refresh token.
 pub fn may_have_refresh_token(client: &Client, server: Option<&ResourceServer>) -> bool {
-    client.allows_grant("refresh_token") && server.is_none_or(|server| server.doc.allow_offline_access)
+    // Without an API it is Auth0's old dialect, which knew none, unless the client says it speaks OpenID Connect.
+    client.allows_grant("refresh_token")
+        && server.map_or(client.doc.oidc_conformant, |server| server.doc.allow_offline_access)
 }
 
 /// What the `cfw` claim of a token carries.

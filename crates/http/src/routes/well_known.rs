@@ -109,9 +109,11 @@ fn document(ctx: &Ctx, config: &TenantConfig, openid: bool) -> Value {
                 "name",
                 "nickname",
                 "phone_number",
+                "phone_number_verified",
                 "picture",
                 "sid",
-                "sub"
+                "sub",
+                "updated_at"
             ]),
         );
         set("request_parameter_supported", json!(false));
