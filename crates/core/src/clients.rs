@@ -10,6 +10,7 @@ use curfew_tokens::client_assertion::{self, Expected};
 use curfew_tokens::{JwsAlg, PublicKey};
 use serde_json::Value;
 
+use crate::authorize::redirect;
 use crate::{Core, TenantConfig};
 
 /// How far in the future an assertion may expire.
@@ -154,7 +155,5 @@ async fn check_assertion(
 pub fn allows_origin(client: &Client, origin: &str) -> bool {
     let listed = client.doc.web_origins.iter().chain(&client.doc.allowed_origins);
     listed.map(|entry| entry.trim_end_matches('/')).any(|entry| entry.eq_ignore_ascii_case(origin))
-        || client.doc.callbacks.iter().any(|callback| {
-            url::Url::parse(callback).is_ok_and(|url| url.origin().ascii_serialization() == origin)
-        })
+        || client.doc.callbacks.iter().any(|callback| redirect::origin(callback).as_deref() == Some(origin))
 }

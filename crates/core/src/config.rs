@@ -167,6 +167,9 @@ impl Core {
         tenant: TenantId,
         client: &ClientId,
     ) -> Result<(Arc<TenantConfig>, Option<Arc<Client>>), Failure> {
+        // PostgreSQL cannot compare text with a NUL in it, and no client has such an id.
+        let unnamed = ClientId(String::new());
+        let client = if client.0.contains('\0') { &unnamed } else { client };
         let (tenant_version, client_version) = self
             .store
             .read((tenant, client.clone()), |tx, (tenant, client)| {

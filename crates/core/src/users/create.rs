@@ -140,8 +140,11 @@ fn initials_picture(email: &str) -> String {
 pub fn signup_document(sent: &Map<String, Value>) -> Map<String, Value> {
     const OWN: [&str; 8] =
         ["email", "username", "given_name", "family_name", "name", "nickname", "picture", "user_metadata"];
+    let fits = |name: &str, value: &Value| {
+        if name == "user_metadata" { value.is_object() } else { value.is_string() }
+    };
     sent.iter()
-        .filter(|(name, value)| OWN.contains(&name.as_str()) && !value.is_null())
+        .filter(|(name, value)| OWN.contains(&name.as_str()) && fits(name, value))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }

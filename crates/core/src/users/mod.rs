@@ -33,7 +33,8 @@ pub fn normalize_email(text: &str) -> Option<String> {
 
 /// `user@localhost` is an address too, on one's own machine.
 fn is_local(domain: &str, email: &str) -> bool {
-    domain == "localhost" && email.len() <= EMAIL_BYTES_MAX && !email.chars().any(char::is_whitespace)
+    let plain = |c: char| !c.is_whitespace() && !c.is_control();
+    domain == "localhost" && email.len() <= EMAIL_BYTES_MAX && email.chars().all(plain)
 }
 
 /// A user name as it is stored: lower case. `None` when the characters are not allowed.
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn emails_are_lower_case_and_have_two_parts() {
         assert_eq!(normalize_email(" Ada@Example.COM "), Some("ada@example.com".to_owned()));
-        for wrong in ["ada", "@example.com", "ada@", "a b@example.com", "ada@example"] {
+        for wrong in ["ada", "@example.com", "ada@", "a b@example.com", "ada@example", "a\0@localhost"] {
             assert_eq!(normalize_email(wrong), None, "{wrong}");
         }
     }
