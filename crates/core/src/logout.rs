@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use curfew_model::config::Client;
-use curfew_model::{ClientId, Ctx, EndingCause, Failure, Sid};
+use curfew_model::{ClientId, Ctx, EndingCause, Failure, LogCode, Sid};
 use curfew_store::Lane;
 use curfew_tokens::claims::IdTokenHint;
-use curfew_tokens::parse_compact;
+use curfew_tokens::{JwsAlg, parse_compact};
+use serde_json::json;
 
 use crate::authorize::redirect;
 use crate::endings::{self, Actor, Ending, Target};
+use crate::logs::LogEntry;
 use crate::sessions;
 use crate::{Core, TenantConfig};
 
@@ -42,10 +44,20 @@ pub async fn end_by_cookie(
     Ok(Some(row.sid))
 }
 
-/// Where `/v2/logout` leads: `returnTo` against the client's list, or the tenant's without a client; without `returnTo`
-/// the first entry of the client's list. Query and fragment are not compared.
-pub fn v2_target(config: &TenantConfig, client: Option<&Client>, return_to: Option<&str>) -> After {
-    let list = client.map_or(&config.settings.allowed_logout_urls, |client| &client.doc.allowed_logout_urls);
+/// Where `/v2/logout` leads: `returnTo` against the client's list, or the tenant's when no client is named; a client
+/// that does not exist has no list. Without `returnTo` the first entry of the client's list. Query and fragment are not
+/// compared.
+pub fn v2_target(
+    config: &TenantConfig,
+    client: Option<&Client>,
+    client_is_named: bool,
+    return_to: Option<&str>,
+) -> After {
+    let list = match client {
+        Some(client) => &client.doc.allowed_logout_urls[..],
+        None if client_is_named => &[],
+        None => &config.settings.allowed_logout_urls,
+    };
     match return_to {
         Some(url) if redirect::matches_logout_url(list, url) => After::Redirect(url.to_owned()),
         Some(url) => After::NotAllowed(url.to_owned()),
@@ -100,7 +112,7 @@ pub async fn decide(
 ) -> Result<(Arc<TenantConfig>, LogoutStep), Failure> {
     let config = core.tenant(ctx.tenant).await?;
     let hint = match &request.id_token_hint {
-        Some(token) => match read_hint(&config, token) {
+        Some(token) => match read_hint(core, ctx, &config, token).await? {
             Some(hint) => Some(hint),
             None => {
                 return Ok((config, LogoutStep::Invalid("id_token_hint is not an ID token of this issuer")));
@@ -142,14 +154,44 @@ pub async fn decide(
     Ok((config, step))
 }
 
-fn read_hint(config: &TenantConfig, token: &str) -> Option<IdTokenHint> {
-    let parsed = parse_compact(token).ok()?;
-    let key = config.verifying_key(parsed.header.kid.as_deref()?)?;
-    if !parsed.verify(key) {
-        return None;
-    }
-    let hint = IdTokenHint::from_payload(&parsed.payload).ok()?;
-    config.is_own_issuer(&hint.iss).then_some(hint)
+/// Reads an ID token of ours, however old; those of clients with HS256 are signed with the client's secret.
+async fn read_hint(
+    core: &Core,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    token: &str,
+) -> Result<Option<IdTokenHint>, Failure> {
+    let Ok(parsed) = parse_compact(token) else { return Ok(None) };
+    let Ok(hint) = IdTokenHint::from_payload(&parsed.payload) else { return Ok(None) };
+    let verified = if parsed.header.alg == JwsAlg::HS256 {
+        let id = ClientId(hint.aud.first().cloned().unwrap_or_default());
+        let (_, client) = core.configuration(ctx.tenant, &id).await?;
+        client.is_some_and(|client| {
+            uses_hs256(&client) && parsed.verify_hs256(client.secret.expose().as_bytes())
+        })
+    } else {
+        let key = parsed.header.kid.as_deref().and_then(|kid| config.verifying_key(kid));
+        key.is_some_and(|key| parsed.verify(key))
+    };
+    Ok((verified && config.is_own_issuer(&hint.iss)).then_some(hint))
+}
+
+fn uses_hs256(client: &Client) -> bool {
+    client.doc.jwt_configuration.alg.as_deref() == Some("HS256")
+}
+
+/// Notes a logout that could not lead where it was asked to (`flo`).
+pub fn log_refused(core: &Core, ctx: &Ctx, client_id: Option<&str>, reason: &str) {
+    core.logs.send(
+        ctx,
+        &LogEntry {
+            code: LogCode::LogoutFailed,
+            user_id: None,
+            client_id,
+            description: reason,
+            details: json!({}),
+        },
+    );
 }
 
 fn oidc_target(config: &TenantConfig, client: Option<&Client>, request: &LogoutRequest) -> After {

@@ -35,15 +35,14 @@ struct ConfirmState {
 /// How long a confirmation page may wait.
 const CONFIRM_SECONDS: i64 = 3600;
 
-fn go(ctx: &Ctx, look: &Look, after: &After) -> Response {
+fn go(app: &App, ctx: &Ctx, look: &Look, after: &After) -> Response {
     match after {
         After::Redirect(url) => redirect(url),
         After::Page => look.page(StatusCode::OK, &LoggedOutPage::default()),
         After::NotAllowed(url) => {
             let shown: String = url.chars().filter(char::is_ascii_graphic).take(200).collect();
-            let text = format!(
-                "The \"returnTo\" querystring parameter \"{shown}\" is not defined as a valid URL in the allowed logout URLs"
-            );
+            let text = format!("The address \"{shown}\" is not among the allowed logout URLs");
+            logout::log_refused(&app.core, ctx, None, &text);
             look.error(ctx, StatusCode::BAD_REQUEST, ErrorKind::Request, "invalid_request", &text)
         }
     }
@@ -58,7 +57,7 @@ async fn end_and_go(
     after: &After,
 ) -> Result<Response, Failure> {
     logout::end_by_cookie(&app.core, ctx, config, cookies::session(headers, ctx)).await?;
-    let mut response = go(ctx, look, after);
+    let mut response = go(app, ctx, look, after);
     cookies::clear_session(response.headers_mut(), ctx);
     Ok(response)
 }
@@ -78,7 +77,7 @@ pub(super) async fn v2(
     };
     let look = Look::new(&ctx, Some(&config), &headers, None);
     let return_to = values.get("returnTo").map(String::as_str).filter(|url| !url.is_empty());
-    let after = logout::v2_target(&config, client.as_deref(), return_to);
+    let after = logout::v2_target(&config, client.as_deref(), !id.0.is_empty(), return_to);
     match end_and_go(&app, &ctx, &config, &headers, &look, &after).await {
         Ok(response) => response,
         Err(failure) => look.failure(&ctx, &failure),
@@ -135,19 +134,27 @@ async fn oidc(
     let look = Look::new(ctx, Some(&config), headers, locales.as_deref());
     match step {
         LogoutStep::Invalid(text) => {
+            logout::log_refused(&app.core, ctx, request.client_id.as_deref(), text);
             look.error(ctx, StatusCode::BAD_REQUEST, ErrorKind::Request, "invalid_request", text)
         }
         LogoutStep::End { after } => match end_and_go(app, ctx, &config, headers, &look, &after).await {
             Ok(response) => response,
             Err(failure) => look.failure(ctx, &failure),
         },
-        LogoutStep::Confirm { after } => ask(ctx, &config, &look, cookie, &after),
+        LogoutStep::Confirm { after } => ask(app, ctx, &config, &look, cookie, &after),
     }
 }
 
-fn ask(ctx: &Ctx, config: &TenantConfig, look: &Look, cookie: Option<&str>, after: &After) -> Response {
+fn ask(
+    app: &App,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    look: &Look,
+    cookie: Option<&str>,
+    after: &After,
+) -> Response {
     let Some(sid) = cookie.and_then(|cookie| sessions::sid_of_cookie(config, cookie)) else {
-        return go(ctx, look, after);
+        return go(app, ctx, look, after);
     };
     let (to, refused) = match after {
         After::Redirect(url) => (Some(url.clone()), None),
@@ -212,6 +219,6 @@ pub(super) async fn confirm(
             Err(failure) => look.failure(&ctx, &failure),
         }
     } else {
-        go(&ctx, &look, &after)
+        go(&app, &ctx, &look, &after)
     }
 }
