@@ -14,7 +14,7 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, StatusCode, Uri};
 
 use crate::App;
-use crate::render::failure;
+use crate::render::{failure, oauth};
 
 /// `User-Agent` is kept up to here.
 const USER_AGENT_BYTES_MAX: usize = 512;
@@ -27,7 +27,8 @@ pub struct Peer(pub SocketAddr);
 
 /// Gives the request its [`Ctx`] as an extension, or answers 421.
 pub async fn provide(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    // A socket for both families shows IPv4 peers as mapped addresses, which no IPv4 network contains.
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
     let trusted = peer.is_some_and(|peer| app.settings.trusted_proxies.iter().any(|net| net.contains(&peer)));
     let host = host(request.headers(), request.uri(), trusted);
     let (tenant, issuer) = match tenant(&app, &host).await {
@@ -36,6 +37,8 @@ pub async fn provide(State(app): State<Arc<App>>, mut request: Request, next: Ne
             return (StatusCode::MISDIRECTED_REQUEST, "Misdirected Request: no tenant has this domain\n")
                 .into_response();
         }
+        // Clients of the endpoints that speak JSON read it on every status.
+        Err(error) if request.uri().path().starts_with("/oauth/") => return oauth::failure(&error),
         Err(error) => return failure(&error),
     };
     let info = RequestInfo {
@@ -87,7 +90,7 @@ fn host(headers: &HeaderMap, uri: &Uri, trusted: bool) -> String {
 
 /// The address of whoever asks: the nearest one in `X-Forwarded-For` that is no trusted proxy.
 fn client_address(app: &App, headers: &HeaderMap, peer: Option<IpAddr>, trusted: bool) -> String {
-    let own = peer.map_or_else(String::new, |peer| peer.to_canonical().to_string());
+    let own = peer.map_or_else(String::new, |peer| peer.to_string());
     if !trusted {
         return own;
     }

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use axum::extract::rejection::BytesRejection;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use curfew_core::clients::ClientCredentials;
 use curfew_core::grants::Parameters;
 use curfew_model::Secret;
@@ -65,6 +67,15 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8]) -> Result<HashMap<String, S
     }
     let text = std::str::from_utf8(body).map_err(|_| BadForm("The body is not UTF-8".to_owned()))?;
     urlencoded(text)
+}
+
+/// Reads a body of either kind as it came from the connection: one that is too large, or broke off, is a bad form too.
+pub(super) fn read(
+    headers: &HeaderMap,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<HashMap<String, String>, BadForm> {
+    let bytes = bytes.map_err(|_| BadForm("The body is too large or incomplete".to_owned()))?;
+    body(headers, &bytes)
 }
 
 /// The client's authentication from body and `Authorization` header (RFC 6749 §2.3.1).

@@ -38,13 +38,19 @@ pub(super) async fn post(
 
 async fn answer(app: &App, ctx: &Ctx, headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Response {
     let of = |text: &str| form::urlencoded(text).ok().and_then(|mut values| values.remove("access_token"));
-    let token = form::bearer(headers)
-        .map(str::to_owned)
-        .or_else(|| form::body(headers, body).ok().and_then(|mut values| values.remove("access_token")))
-        .or_else(|| query.and_then(of));
-    let mut response = match token {
-        None => denied(StatusCode::UNAUTHORIZED, "Bearer", "Unauthorized"),
-        Some(token) => match userinfo::claims(&app.core, ctx, &token).await {
+    let sent = [
+        form::bearer(headers).map(str::to_owned),
+        form::body(headers, body).ok().and_then(|mut values| values.remove("access_token")),
+        query.and_then(of),
+    ];
+    let mut tokens = sent.into_iter().flatten();
+    let mut response = match (tokens.next(), tokens.next()) {
+        // RFC 6750 §2: one method only.
+        (Some(_), Some(_)) => {
+            denied(StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\"", "Send the token once")
+        }
+        (None, _) => denied(StatusCode::UNAUTHORIZED, "Bearer", "Unauthorized"),
+        (Some(token), None) => match userinfo::claims(&app.core, ctx, &token).await {
             Ok(Ok(claims)) => json(StatusCode::OK, claims.to_string()),
             Ok(Err(Denied::Token(_))) => {
                 denied(StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\"", "Unauthorized")

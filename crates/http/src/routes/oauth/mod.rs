@@ -9,7 +9,7 @@ use curfew_core::clients::{ClientCredentials, allows_origin};
 use curfew_model::{ClientId, Ctx, LogCode};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, ORIGIN, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -32,6 +32,16 @@ pub(super) async fn preflight(headers: HeaderMap) -> Response {
     );
     own.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
+}
+
+/// RFC 6749 §5.2: a client that tried Basic is told so when it is refused.
+pub(super) fn challenge(headers: &HeaderMap, response: &mut Response) {
+    let tried = headers.get(AUTHORIZATION).is_some_and(|value| {
+        value.as_bytes().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
+    });
+    if tried && response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"oauth\""));
+    }
 }
 
 /// Lets the origin read the answer when it is one of the client's; logs `fco` when it is not.

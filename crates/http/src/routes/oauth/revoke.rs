@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use bytes::Bytes;
 use curfew_core::revoke;
@@ -12,7 +13,7 @@ use curfew_model::{Ctx, Decision, OAuthCode, Refusal};
 use http::HeaderMap;
 
 use super::super::form;
-use super::allow_origin;
+use super::{allow_origin, challenge};
 use crate::App;
 use crate::render::oauth;
 
@@ -21,9 +22,9 @@ pub(crate) async fn post(
     State(app): State<Arc<App>>,
     Extension(ctx): Extension<Ctx>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let values = match form::body(&headers, &body) {
+    let values = match form::read(&headers, body) {
         Ok(values) => values,
         Err(form::BadForm(text)) => return oauth::refusal(&Refusal::new(OAuthCode::InvalidRequest, text)),
     };
@@ -34,6 +35,7 @@ pub(crate) async fn post(
         Ok(Decision::Refused(refusal)) => oauth::refusal(&refusal),
         Err(failure) => oauth::failure(&failure),
     };
+    challenge(&headers, &mut response);
     allow_origin(&app, &ctx, &headers, &credentials, &mut response).await;
     response
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use bytes::Bytes;
 use curfew_core::grants;
@@ -11,7 +12,7 @@ use curfew_model::{Ctx, Decision, Failure, OAuthCode, Refusal};
 use http::{HeaderMap, StatusCode};
 
 use super::super::form;
-use super::allow_origin;
+use super::{allow_origin, challenge};
 use crate::App;
 use crate::render::{json, oauth};
 
@@ -20,9 +21,9 @@ pub(crate) async fn post(
     State(app): State<Arc<App>>,
     Extension(ctx): Extension<Ctx>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let values = match form::body(&headers, &body) {
+    let values = match form::read(&headers, body) {
         Ok(values) => values,
         Err(form::BadForm(text)) => return oauth::refusal(&Refusal::new(OAuthCode::InvalidRequest, text)),
     };
@@ -36,6 +37,7 @@ pub(crate) async fn post(
         Ok(Decision::Refused(refusal)) => oauth::refusal(&refusal),
         Err(failure) => oauth::failure(&failure),
     };
+    challenge(&headers, &mut response);
     allow_origin(&app, &ctx, &headers, &credentials, &mut response).await;
     response
 }
