@@ -6,7 +6,7 @@ use curfew_model::OAuthCode;
 use curfew_model::config::{AuthMethod, Client};
 use curfew_tokens::pkce;
 
-use super::{PageError, REQUEST_BYTES_MAX, Request, ResponseMode, redirect};
+use super::{PageError, REQUEST_BYTES_MAX, Request, ResponseMode, redirect, respond};
 use crate::grants::shown;
 use crate::{TenantConfig, issue};
 
@@ -36,6 +36,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("redirect_uri", check_redirect_uri),
     ("response_type", check_response_type),
     ("response_mode", check_response_mode),
+    ("web origin", check_web_origin),
     ("unsupported parameters", check_unsupported),
     ("grant types", check_grant_types),
     ("PKCE", check_pkce),
@@ -55,6 +56,8 @@ pub fn run(
 ) -> Result<Request, Box<(Denial, Request)>> {
     let input = Input { config, client, parameters };
     let mut request = Request {
+        // Before it is checked, so that an error before that check goes the way the client asked for.
+        response_mode: input.get("response_mode").and_then(ResponseMode::parse),
         state: input.get("state").map(str::to_owned),
         nonce: input.get("nonce").map(str::to_owned),
         login_hint: input.get("login_hint").map(str::to_owned),
@@ -77,7 +80,7 @@ impl<'a> Input<'a> {
 }
 
 fn page<T>(code: OAuthCode, description: impl Into<String>) -> Result<T, Denial> {
-    Err(Denial::Page(PageError { code, description: description.into(), lost: false, start_again: None }))
+    Err(Denial::Page(PageError::new(code, description)))
 }
 
 fn client<T>(code: OAuthCode, description: impl Into<String>) -> Result<T, Denial> {
@@ -105,6 +108,7 @@ fn check_client(request: &mut Request, input: &Input<'_>) -> Result<(), Denial> 
 
 fn check_redirect_uri(request: &mut Request, input: &Input<'_>) -> Result<(), Denial> {
     let callbacks = input.client.map_or(&[][..], |client| &client.doc.callbacks);
+    request.redirect_uri_sent = input.get("redirect_uri").is_some();
     let uri = match (input.get("redirect_uri"), callbacks) {
         (Some(uri), _) => uri,
         (None, [only]) => only,
@@ -146,13 +150,14 @@ fn check_response_mode(request: &mut Request, input: &Input<'_>) -> Result<(), D
     let front = request.wants_token || request.wants_id_token;
     let mode = match input.get("response_mode") {
         None if front => ResponseMode::Fragment,
-        None | Some("query") => ResponseMode::Query,
-        Some("fragment") => ResponseMode::Fragment,
-        Some("form_post") => ResponseMode::FormPost,
-        Some("web_message") => ResponseMode::WebMessage,
-        Some(other) => {
-            return client(OAuthCode::InvalidRequest, format!("Unsupported response mode: {}", shown(other)));
-        }
+        None => ResponseMode::Query,
+        Some(text) => match ResponseMode::parse(text) {
+            Some(mode) => mode,
+            None => {
+                let text = format!("Unsupported response mode: {}", shown(text));
+                return client(OAuthCode::InvalidRequest, text);
+            }
+        },
     };
     if mode == ResponseMode::Query && front {
         // Tokens in a query end up in logs and Referer headers.
@@ -163,6 +168,15 @@ fn check_response_mode(request: &mut Request, input: &Input<'_>) -> Result<(), D
         );
     }
     request.response_mode = Some(mode);
+    Ok(())
+}
+
+/// A message is only posted to an origin that the client registered; there is nobody else to tell.
+fn check_web_origin(request: &mut Request, input: &Input<'_>) -> Result<(), Denial> {
+    let may = input.client.is_some_and(|client| respond::may_receive_messages(client, &request.redirect_uri));
+    if request.response_mode == Some(ResponseMode::WebMessage) && !may {
+        return page(OAuthCode::InvalidRequest, respond::NO_WEB_ORIGIN);
+    }
     Ok(())
 }
 
@@ -256,7 +270,11 @@ fn check_prompt(request: &mut Request, input: &Input<'_>) -> Result<(), Denial> 
             "none" => request.prompt_none = true,
             "login" | "select_account" => request.prompt_login = true,
             "consent" => request.prompt_consent = true,
-            "create" => request.signup = true,
+            // OIDC Prompt Create §4: the person is shown the sign-up page, also when somebody is logged in.
+            "create" => {
+                request.signup = true;
+                request.prompt_login = true;
+            }
             other => {
                 return client(OAuthCode::InvalidRequest, format!("Unsupported prompt: {}", shown(other)));
             }
@@ -302,6 +320,10 @@ fn check_scope(request: &mut Request, input: &Input<'_>) -> Result<(), Denial> {
             OAuthCode::InvalidRequest,
             "Cannot request both online_access and offline_access scopes",
         );
+    }
+    // OIDC Core §3.1.2.1: without `openid` it is no OpenID Connect request, and there is no ID token to answer with.
+    if request.wants_id_token && !issue::has_scope(asked, "openid") {
+        return client(OAuthCode::InvalidRequest, "response_type id_token needs the scope openid");
     }
     let server = request.audience.as_deref().and_then(|audience| input.config.resource_server(audience));
     request.scope = issue::grantable_scope(server, asked);

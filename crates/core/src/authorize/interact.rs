@@ -150,16 +150,24 @@ pub fn start(ctx: &Ctx, config: &TenantConfig, request: Request) -> Outcome {
         auth_time: None,
         fresh: false,
     };
-    let state = seal(config, ctx, &state);
-    if state.len() > curfew_tokens::seal::SEALED_BYTES_MAX {
-        return Outcome::Page(PageError {
-            code: OAuthCode::InvalidRequest,
-            description: "The request is too large".to_owned(),
-            lost: false,
-            start_again: None,
-        });
+    show(ctx, config, screen, &state, transaction, None)
+}
+
+/// A page with its sealed state, unless that would be too long to be opened again.
+fn show(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    screen: Screen,
+    state: &LoginState,
+    transaction: TransactionCookie,
+    cookie: Option<CookieChange>,
+) -> Outcome {
+    let sealed = seal(config, ctx, state);
+    if sealed.len() > curfew_tokens::seal::SEALED_BYTES_MAX {
+        let error = PageError::new(OAuthCode::InvalidRequest, "The request is too large");
+        return Outcome::Page(error.of(config, &state.request.client_id, None));
     }
-    Outcome::Interact(Box::new(Interaction { screen, state, transaction: Some(transaction), cookie: None }))
+    Outcome::Interact(Box::new(Interaction { screen, state: sealed, transaction: Some(transaction), cookie }))
 }
 
 /// Shows the consent page, its state bound to the session.
@@ -183,9 +191,7 @@ pub(super) fn ask_consent(
         auth_time: Some(standing.auth_time.micros()),
         fresh: standing.fresh,
     };
-    let state = seal(config, ctx, &state);
-    let screen = Screen::Consent;
-    Outcome::Interact(Box::new(Interaction { screen, state, transaction: Some(transaction), cookie }))
+    show(ctx, config, Screen::Consent, &state, transaction, cookie)
 }
 
 /// A page's state that is proven to be this browser's, with tenant and client as they are now.
@@ -203,7 +209,9 @@ fn lost(config: &TenantConfig, client: Option<&Client>) -> PageError {
     let start_again = client
         .and_then(|client| client.doc.initiate_login_uri.clone())
         .or_else(|| config.settings.default_redirection_uri.clone());
-    PageError { code: OAuthCode::InvalidRequest, description: LOST.to_owned(), lost: true, start_again }
+    let client_id = client.map_or("", |client| client.id.as_str());
+    let error = PageError { lost: true, start_again, ..PageError::new(OAuthCode::InvalidRequest, LOST) };
+    error.of(config, client_id, None)
 }
 
 /// Which transaction a sealed state belongs to, so that its cookie can be found. Proves nothing.
@@ -308,11 +316,12 @@ pub async fn submit_login(
     if opened.state.is_consent() {
         return Ok(LoginResult::Done(Outcome::Page(lost(&opened.config, Some(&opened.client)))));
     }
-    let Some(connection) = connections(&opened).next() else {
+    let usable: Vec<&Connection> = connections(&opened).collect();
+    if usable.is_empty() {
         return Ok(LoginResult::Done(no_connection(ctx, &opened)));
-    };
+    }
     let client_id = opened.client.id.as_str();
-    match check_password(core, ctx, connection, client_id, identifier, password).await? {
+    match check_password(core, ctx, &usable, client_id, identifier, password).await? {
         Checked::Wrong => Ok(LoginResult::Wrong),
         Checked::Right { person, .. } => {
             logged_in(core, ctx, opened, person, cookie).await.map(LoginResult::Done)
@@ -335,6 +344,9 @@ pub async fn submit_signup(
     password: Secret<String>,
     cookie: Option<&str>,
 ) -> Result<LoginResult, Failure> {
+    if opened.state.is_consent() {
+        return Ok(LoginResult::Done(Outcome::Page(lost(&opened.config, Some(&opened.client)))));
+    }
     let found = connections(&opened).find(|connection| !connection.doc.options.disable_signup).cloned();
     let Some(connection) = found else { return Ok(LoginResult::Done(no_connection(ctx, &opened))) };
     let connection_id = connection.id.clone();
@@ -348,8 +360,13 @@ pub async fn submit_signup(
     let row = match users::create(core, ctx, new).await? {
         Creation::Created(row) => row,
         Creation::WeakPassword(_) => return Ok(LoginResult::WeakPassword),
-        Creation::Exists | Creation::Invalid(_) => return Ok(LoginResult::NotPossible),
+        Creation::Exists | Creation::Invalid(_) => {
+            log_signup(core, ctx, LogCode::SignupFailed, &opened.client, None, "Invalid sign up");
+            return Ok(LoginResult::NotPossible);
+        }
     };
+    let user_id = Some(row.user_id.as_str());
+    log_signup(core, ctx, LogCode::Signup, &opened.client, user_id, "Successful signup");
     let identity_id = row.user_id.as_str().trim_start_matches("auth0|").to_owned();
     let person = Authenticated {
         user_key: row.user_key,
@@ -361,6 +378,18 @@ pub async fn submit_signup(
         method: "pwd",
     };
     logged_in(core, ctx, opened, person, cookie).await.map(LoginResult::Done)
+}
+
+fn log_signup(
+    core: &Core,
+    ctx: &Ctx,
+    code: LogCode,
+    client: &Client,
+    user_id: Option<&str>,
+    description: &str,
+) {
+    let client_id = Some(client.id.as_str());
+    core.logs.send(ctx, &LogEntry { code, user_id, client_id, description, details: json!({}) });
 }
 
 /// After the credential step.
@@ -400,8 +429,13 @@ async fn logged_in(
             return Ok(error);
         }
     };
-    let change = started.secret.as_ref().map(|secret| CookieChange {
-        value: Secret::new(cookie_value(&config, ctx, &started.sid, secret)),
+    // A renewed session keeps its secret; its cookie is sent again, because it now lives longer.
+    let value = match &started.secret {
+        Some(secret) => Some(cookie_value(&config, ctx, &started.sid, secret)),
+        None => cookie.map(str::to_owned),
+    };
+    let change = value.map(|value| CookieChange {
+        value: Secret::new(value),
         max_age_seconds: started.persistent.then_some(started.lifetime_seconds),
     });
     let standing = Standing { sid: started.sid, counter, auth_time: ctx.now, fresh: true };
@@ -481,10 +515,6 @@ fn declined(ctx: &Ctx, config: &TenantConfig, client: &Client, request: &Request
     if client.doc.is_first_party || client.doc.redirection_policy.as_deref() == Some("allow_always") {
         return respond::error(ctx, config, Some(client), request, OAuthCode::AccessDenied, text);
     }
-    Outcome::Page(PageError {
-        code: OAuthCode::AccessDenied,
-        description: text.to_owned(),
-        lost: false,
-        start_again: None,
-    })
+    let error = PageError::new(OAuthCode::AccessDenied, text);
+    Outcome::Page(error.of(config, client.id.as_str(), request.state.as_deref()))
 }

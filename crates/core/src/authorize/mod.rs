@@ -45,6 +45,19 @@ pub enum ResponseMode {
     WebMessage,
 }
 
+impl ResponseMode {
+    /// Reads `response_mode`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "query" => Some(Self::Query),
+            "fragment" => Some(Self::Fragment),
+            "form_post" => Some(Self::FormPost),
+            "web_message" => Some(Self::WebMessage),
+            _ => None,
+        }
+    }
+}
+
 /// A request that passed every check. Sealed into the login page's state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
@@ -54,6 +67,9 @@ pub struct Request {
     /// `redirect_uri`, registered.
     #[serde(rename = "r")]
     pub redirect_uri: String,
+    /// Whether the request named it; else it is the client's only one.
+    #[serde(rename = "rs", default)]
+    pub redirect_uri_sent: bool,
     /// `response_type` holds `code`.
     #[serde(rename = "rc", default)]
     pub wants_code: bool,
@@ -87,7 +103,7 @@ pub struct Request {
     /// `prompt=none`.
     #[serde(rename = "pn", default)]
     pub prompt_none: bool,
-    /// `prompt=login` or `select_account`.
+    /// `prompt=login`, `select_account` or `create`: whoever is logged in, the person is asked.
     #[serde(rename = "pl", default)]
     pub prompt_login: bool,
     /// `prompt=consent`.
@@ -121,6 +137,32 @@ pub struct PageError {
     pub lost: bool,
     /// Where the login can start again, if the client or the tenant says.
     pub start_again: Option<String>,
+    /// The tenant's own error page, which is told what happened.
+    pub error_page: Option<String>,
+}
+
+impl PageError {
+    /// An error for our own page.
+    pub fn new(code: OAuthCode, description: impl Into<String>) -> Self {
+        let description = description.into();
+        Self { code, description, lost: false, start_again: None, error_page: None }
+    }
+
+    /// Sends it to the tenant's own error page instead, if there is one.
+    #[must_use]
+    pub fn of(mut self, config: &TenantConfig, client_id: &str, state: Option<&str>) -> Self {
+        self.error_page =
+            config.settings.error_page.url.as_deref().filter(|url| !url.is_empty()).map(|url| {
+                let mut parameters = vec![
+                    ("client_id", client_id),
+                    ("error", self.code.as_str()),
+                    ("error_description", &*self.description),
+                ];
+                parameters.extend(state.map(|state| ("state", state)));
+                redirect::with_query(url, &parameters)
+            });
+        self
+    }
 }
 
 /// What the endpoint answers.
@@ -163,7 +205,9 @@ pub async fn begin(
         Ok(request) => request,
         Err(denied) => {
             return Ok(match *denied {
-                (Denial::Page(error), _) => Outcome::Page(error),
+                (Denial::Page(error), draft) => {
+                    Outcome::Page(error.of(&config, &client_id.0, draft.state.as_deref()))
+                }
                 (Denial::Client(code, description), draft) => {
                     respond::error(ctx, &config, client.as_deref(), &draft, code, &description)
                 }
@@ -266,6 +310,7 @@ pub async fn proceed(
         Consent::Given(id) => Some(id),
         Consent::Due if request.prompt_none => {
             let text = "Consent required";
+            log_silent(core, ctx, LogCode::SilentLoginFailed, client, Some(&standing.sid), text);
             return Ok(respond::error(ctx, config, Some(client), &request, OAuthCode::ConsentRequired, text));
         }
         Consent::Due => return Ok(interact::ask_consent(ctx, config, request, &standing, cookie)),
@@ -359,10 +404,12 @@ pub(crate) fn log_silent(
     ctx: &Ctx,
     code: LogCode,
     client: &Client,
-    user_id: Option<&str>,
+    sid: Option<&Sid>,
     description: &str,
 ) {
-    let details = json!({});
-    core.logs
-        .send(ctx, &LogEntry { code, user_id, client_id: Some(client.id.as_str()), description, details });
+    let details = sid.map_or_else(|| json!({}), |sid| json!({"session_id": sid.to_string()}));
+    core.logs.send(
+        ctx,
+        &LogEntry { code, user_id: None, client_id: Some(client.id.as_str()), description, details },
+    );
 }

@@ -6,6 +6,7 @@ use curfew_model::config::Client;
 use curfew_model::{Ctx, Failure, GrantKey, LogCode, OAuthCode};
 use curfew_store::{Lane, sessions as session_store, users};
 use curfew_tokens::SealKind;
+use curfew_tokens::seal::SEALED_BYTES_MAX;
 
 use super::interact::CookieChange;
 use super::{Outcome, PageError, Request, ResponseMode, Standing, log_silent, redirect};
@@ -42,8 +43,11 @@ pub fn error(
     description: &str,
 ) -> Outcome {
     let Some(client) = client.filter(|_| !request.redirect_uri.is_empty()) else {
-        let description = description.to_owned();
-        return Outcome::Page(PageError { code, description, lost: false, start_again: None });
+        return Outcome::Page(PageError::new(code, description).of(
+            config,
+            &request.client_id,
+            request.state.as_deref(),
+        ));
     };
     let parameters = vec![("error", code.as_str().to_owned()), ("error_description", description.to_owned())];
     deliver(ctx, config, client, request, parameters, None)
@@ -67,14 +71,7 @@ fn deliver(
     let default = if front { ResponseMode::Fragment } else { ResponseMode::Query };
     let mode = request.response_mode.unwrap_or(default);
     if mode == ResponseMode::WebMessage && !may_receive_messages(client, &request.redirect_uri) {
-        let description =
-            "The origin of redirect_uri is not among the client's allowed web origins".to_owned();
-        return Outcome::Page(PageError {
-            code: OAuthCode::InvalidRequest,
-            description,
-            lost: false,
-            start_again: None,
-        });
+        return Outcome::Page(PageError::new(OAuthCode::InvalidRequest, NO_WEB_ORIGIN));
     }
     Outcome::Respond(Box::new(Response {
         redirect_uri: request.redirect_uri.clone(),
@@ -86,7 +83,11 @@ fn deliver(
     }))
 }
 
-fn may_receive_messages(client: &Client, redirect_uri: &str) -> bool {
+/// What is said when a message would have nobody to go to.
+pub(super) const NO_WEB_ORIGIN: &str =
+    "The origin of redirect_uri is not among the client's allowed web origins";
+
+pub(super) fn may_receive_messages(client: &Client, redirect_uri: &str) -> bool {
     redirect::origin(redirect_uri).is_some_and(|origin| {
         client.doc.web_origins.iter().any(|entry| entry.trim_end_matches('/').eq_ignore_ascii_case(&origin))
     })
@@ -111,6 +112,11 @@ pub async fn success(
     let mut parameters = Vec::with_capacity(6);
     let code =
         request.wants_code.then(|| seal_code(ctx, config, client, &request, &standing, grant, consent));
+    // A value that long could never be opened again.
+    if code.as_ref().is_some_and(|code| code.len() > SEALED_BYTES_MAX) {
+        let text = "The request is too large";
+        return Ok(error(ctx, config, Some(client), &request, OAuthCode::InvalidRequest, text));
+    }
     if let Some(code) = &code {
         parameters.push(("code", code.clone()));
     }
@@ -132,7 +138,8 @@ pub async fn success(
         )?;
     }
     if request.prompt_none || !standing.fresh {
-        log_silent(core, ctx, LogCode::SilentLogin, client, None, "Successful silent authentication");
+        let text = "Successful silent authentication";
+        log_silent(core, ctx, LogCode::SilentLogin, client, Some(&standing.sid), text);
     }
     Ok(deliver(ctx, config, client, &request, parameters, cookie))
 }
@@ -155,6 +162,7 @@ fn seal_code(
         grant,
         counter: standing.counter,
         redirect_uri: request.redirect_uri.clone(),
+        redirect_uri_sent: request.redirect_uri_sent,
         code_challenge: request.code_challenge.clone(),
         code_challenge_method: request.code_challenge_method.clone(),
         nonce: request.nonce.clone(),

@@ -59,6 +59,9 @@ pub struct CodeValue {
     /// Exactly as it was sent.
     #[serde(rename = "r")]
     pub redirect_uri: String,
+    /// Whether it was sent: then it must be sent again.
+    #[serde(rename = "rs", default)]
+    pub redirect_uri_sent: bool,
     /// PKCE.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub code_challenge: Option<String>,
@@ -154,9 +157,11 @@ fn check_bindings(request: &Request<'_>) -> Result<CodeValue, Refusal> {
     if code.expires_at <= ctx.now.micros() {
         return Err(invalid_code("code expired"));
     }
-    // RFC 6749 §4.1.3: identical to the one of the authorization request.
-    if parameters.get("redirect_uri").unwrap_or(&code.redirect_uri) != code.redirect_uri {
-        return Err(invalid_code("another redirect_uri"));
+    // RFC 6749 §4.1.3: required if the authorization request had it, and identical.
+    match parameters.get("redirect_uri") {
+        Some(uri) if uri != code.redirect_uri => return Err(invalid_code("another redirect_uri")),
+        None if code.redirect_uri_sent => parameters.require("redirect_uri").map(drop)?,
+        _ => {}
     }
     check_pkce(&code, client, parameters.get("code_verifier"))?;
     Ok(code)

@@ -69,9 +69,10 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
     };
     let scope = issue::grantable_scope(server, parameters.get("scope").unwrap_or("openid profile email"));
     let offline = has_scope(&scope, "offline_access") && issue::may_have_refresh_token(client, server);
-    let checked = check_password(core, ctx, connection, client.id.as_str(), username, &password).await?;
+    let checked = check_password(core, ctx, &[connection], client.id.as_str(), username, &password).await?;
     let Checked::Right { person, blocked: _ } = checked else {
         let text = "Wrong email or password.";
+        log(request, LogCode::PasswordGrantFailed, None, text);
         return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
     };
     let login = Login {
@@ -92,11 +93,16 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
     let (subject, secret) = match decided {
         Decision::Granted(granted) => granted,
         Decision::Refused(refusal) => {
-            log(request, LogCode::PasswordGrantFailed, login.person.user_id.as_str(), &refusal.description);
+            log(
+                request,
+                LogCode::PasswordGrantFailed,
+                Some(login.person.user_id.as_str()),
+                &refusal.description,
+            );
             return Ok(Decision::Refused(refusal));
         }
     };
-    log(request, LogCode::PasswordGrant, subject.user_id.as_str(), "");
+    log(request, LogCode::PasswordGrant, Some(subject.user_id.as_str()), "");
     respond(request, &login, &subject, secret.as_ref()).map(Decision::Granted)
 }
 
@@ -179,8 +185,8 @@ fn respond(
     })
 }
 
-fn log(request: &Request<'_>, code: LogCode, user_id: &str, description: &str) {
+fn log(request: &Request<'_>, code: LogCode, user_id: Option<&str>, description: &str) {
     let client_id = Some(request.client.id.as_str());
-    let entry = LogEntry { code, user_id: Some(user_id), client_id, description, details: json!({}) };
+    let entry = LogEntry { code, user_id, client_id, description, details: json!({}) };
     request.core.logs.send(request.ctx, &entry);
 }

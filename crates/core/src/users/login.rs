@@ -26,24 +26,24 @@ pub enum Checked {
     Wrong,
 }
 
-/// Checks an identifier and a password in a connection.
+/// Checks an identifier and a password in the connections a login may use.
 ///
-/// Steps: 1 read the user behind the identifier with the counter, 2 verify, with the same work when there is none,
+/// Steps: 1 read the user behind the identifier, in the first connection that has one, with the counter, 2 verify, with the same work when there is none,
 /// 3 replace an outdated hash. What ends the user's access between 1 and the session is seen by the counter.
 pub async fn check_password(
     core: &Core,
     ctx: &Ctx,
-    connection: &Connection,
+    connections: &[&Connection],
     client_id: &str,
     identifier: &str,
     password: &Secret<String>,
 ) -> Result<Checked, Failure> {
-    let found = find(core, ctx, connection, identifier).await?;
+    let found = find(core, ctx, connections, identifier).await?;
     let too_long = password.expose().len() > PASSWORD_BYTES_MAX;
     let presented = if too_long { Secret::new(String::new()) } else { password.clone() };
-    let hash = found.as_ref().and_then(|row| row.password_hash.clone());
+    let hash = found.as_ref().and_then(|(row, _)| row.password_hash.clone());
     let verified = core.passwords.verify(&presented, hash.clone().filter(|_| !too_long)).await?;
-    let Some(row) = found else {
+    let Some((row, connection_id)) = found else {
         log_failure(core, ctx, LogCode::UnknownUser, None, client_id, "Unknown user");
         return Ok(Checked::Wrong);
     };
@@ -63,7 +63,7 @@ pub async fn check_password(
             counter: row.counter,
             provider: row.provider,
             identity_id: row.identity_id,
-            connection_id: connection.id.clone(),
+            connection_id,
             method: "pwd",
         },
     })
@@ -72,18 +72,20 @@ pub async fn check_password(
 async fn find(
     core: &Core,
     ctx: &Ctx,
-    connection: &Connection,
+    connections: &[&Connection],
     identifier: &str,
-) -> Result<Option<LoginRow>, Failure> {
-    let arguments =
-        (ctx.tenant, connection.id.clone(), normalize_email(identifier), normalize_username(identifier));
+) -> Result<Option<(LoginRow, String)>, Failure> {
+    let ids: Vec<String> = connections.iter().map(|connection| connection.id.clone()).collect();
+    let arguments = (ctx.tenant, ids, normalize_email(identifier), normalize_username(identifier));
     core.store
-        .read(arguments, |tx, (tenant, connection, email, username)| {
+        .read(arguments, |tx, (tenant, ids, email, username)| {
             Box::pin(async move {
-                for (kind, value) in [("email", email), ("username", username)] {
-                    let Some(value) = value else { continue };
-                    if let Some(row) = users::find_login(tx, *tenant, connection, kind, value).await? {
-                        return Ok(Some(row));
+                for id in ids {
+                    for (kind, value) in [("email", &*email), ("username", &*username)] {
+                        let Some(value) = value else { continue };
+                        if let Some(row) = users::find_login(tx, *tenant, id, kind, value).await? {
+                            return Ok(Some((row, id.clone())));
+                        }
                     }
                 }
                 Ok(None)

@@ -19,3 +19,6 @@ mod crashes;
 mod races;
 #[cfg(test)]
 mod smoke;
+
+#[cfg(test)]
+mod authorize;

@@ -80,6 +80,10 @@ impl Look {
         if let Some(start) = error.start_again.as_deref().filter(|_| error.lost) {
             return redirect(start);
         }
+        if let Some(page) = error.error_page.as_deref().filter(|page| Destination::parse(page).is_some()) {
+            let tracking = ctx.request.id.to_string();
+            return redirect(&with_query(page, &[("lang", self.lang.tag()), ("tracking", &tracking)]));
+        }
         let kind = if error.lost {
             ErrorKind::Expired
         } else if error.code == curfew_model::OAuthCode::AccessDenied {

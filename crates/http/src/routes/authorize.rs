@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
-use curfew_core::authorize;
+use curfew_core::authorize::{self, Outcome};
 use curfew_model::Ctx;
 use http::{HeaderMap, StatusCode};
 
@@ -49,8 +49,15 @@ async fn answer(
             return look.error(ctx, StatusCode::BAD_REQUEST, ErrorKind::Request, "invalid_request", &text);
         }
     };
-    let look = Look::new(ctx, None, headers, parameters.get("ui_locales").map(String::as_str));
-    match authorize::begin(&app.core, ctx, &parameters, cookies::session(headers, ctx)).await {
+    let locales = parameters.get("ui_locales").map(String::as_str);
+    let outcome = authorize::begin(&app.core, ctx, &parameters, cookies::session(headers, ctx)).await;
+    // Only a page that people read needs the tenant's languages and name; a redirect is not kept waiting for them.
+    let config = match &outcome {
+        Ok(Outcome::Page(_)) => app.core.tenant(ctx.tenant).await.ok(),
+        _ => None,
+    };
+    let look = Look::new(ctx, config.as_deref(), headers, locales);
+    match outcome {
         Ok(outcome) => look.outcome(ctx, headers, outcome, None),
         Err(failure) => look.failure(ctx, &failure),
     }

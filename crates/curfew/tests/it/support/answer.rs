@@ -71,6 +71,45 @@ impl Answer {
             .or_else(|| self.json()["error_description"].as_str().map(str::to_owned))
     }
 
+    /// The parameters of an authorization response, whichever way it came: in the query, in the fragment, as a form
+    /// that posts itself, or as a message.
+    #[track_caller]
+    pub(crate) fn response(&self) -> HashMap<String, String> {
+        if let Some((_, fragment)) = self.location().and_then(|url| url.split_once('#')) {
+            return url::form_urlencoded::parse(fragment.as_bytes()).into_owned().collect();
+        }
+        if let Some(url) = self.location() {
+            return query_of(url);
+        }
+        let page = self.text();
+        if let Some((_, call)) = page.split_once("receiver.postMessage(") {
+            let arguments = call.split(");\n").next().expect("the end of the call");
+            let read: Value = serde_json::from_str(&format!("[{arguments}]")).expect("JSON");
+            assert_eq!(read[0]["type"], "authorization_response");
+            let members = read[0]["response"].as_object().expect("an object").iter();
+            return members.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+        }
+        let fields = page.split("<input type=\"hidden\" name=\"").skip(1);
+        fields
+            .filter_map(|field| {
+                let (name, rest) = field.split_once("\" value=\"")?;
+                Some((name.to_owned(), rest.split('"').next()?.to_owned()))
+            })
+            .collect()
+    }
+
+    /// A header, as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The `Set-Cookie` line of a cookie.
+    pub(crate) fn set_cookie(&self, prefix: &str) -> Option<&str> {
+        let lines =
+            self.headers.get_all(http::header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
+        lines.into_iter().find(|line| line.starts_with(prefix))
+    }
+
     /// A hidden field of the page's form.
     #[track_caller]
     pub(crate) fn hidden(&self, name: &str) -> String {

@@ -13,7 +13,7 @@ use super::{Answer, Curfew, MANAGEMENT};
 /// Where the applications of the box want people back.
 pub(crate) const CALLBACK: &str = "https://app.example/callback";
 /// Their one PKCE verifier: two requests of a test need no secrets from each other.
-const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-";
+pub(crate) const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-";
 
 /// A registered application: a single-page application when it has no secret.
 #[derive(Debug, Clone)]

@@ -29,12 +29,14 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 pub(crate) use answer::Answer;
-pub(crate) use application::{Application, Tokens};
+pub(crate) use application::{Application, CALLBACK, Tokens, VERIFIER, claims};
 pub(crate) use browser::Browser;
 pub(crate) use operator::{Operator, Person};
 
 /// The issuer of the box's one tenant. Browsers and applications reach it over https as far as anybody can tell.
 pub(crate) const ISSUER: &str = "https://id.example/";
+/// The issuer of a box without one.
+pub(crate) const LOOPBACK_ISSUER: &str = "http://localhost:8080/";
 /// The audience of its Management API.
 pub(crate) const MANAGEMENT: &str = "https://id.example/api/v2/";
 /// The database connection a tenant begins with.
@@ -103,16 +105,21 @@ impl Curfew {
     }
 
     async fn on(place: Arc<Place>, clock: Arc<VirtualClock>) -> Self {
+        let typed = Typed { issuer: Some(ISSUER.to_owned()), ..Typed::default() };
+        Self::configured(place, clock, typed).await
+    }
+
+    async fn configured(place: Arc<Place>, clock: Arc<VirtualClock>, typed: Typed) -> Self {
         let typed = Typed {
-            issuer: Some(ISSUER.to_owned()),
             data_dir: Some(place.folder.path().to_owned()),
             bootstrap_client_id: Some(BOOTSTRAP.to_owned()),
             bootstrap_client_secret: Some(BOOTSTRAP_SECRET.to_owned()),
-            ..Typed::default()
+            ..typed
         };
+        let issuer = typed.issuer.clone().unwrap_or_else(|| LOOPBACK_ISSUER.to_owned());
         let config = typed.resolve().expect("the configuration reads");
         let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy: Arc::new(SystemEntropy) };
-        let assembled = assemble(&config, place.database.clone(), world, ISSUER).await;
+        let assembled = assemble(&config, place.database.clone(), world, &issuer).await;
         let Assembled { app, .. } = assembled.expect("the server starts");
         let core = Arc::clone(&app.core);
         tokio::spawn({
@@ -125,6 +132,11 @@ impl Curfew {
     /// Another node on the same database, with caches of its own; or this one after a restart.
     pub(crate) async fn another_node(&self) -> Self {
         Self::on(Arc::clone(&self.place), Arc::clone(&self.clock)).await
+    }
+
+    /// Another node on the same database that is configured otherwise; without an issuer it is [`LOOPBACK_ISSUER`].
+    pub(crate) async fn another_configuration(&self, typed: Typed) -> Self {
+        Self::configured(Arc::clone(&self.place), Arc::clone(&self.clock), typed).await
     }
 
     /// A browser that has never been here.
@@ -148,7 +160,12 @@ impl Curfew {
     pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
         let host = ISSUER.trim_start_matches("https://").trim_end_matches('/');
         request.headers_mut().insert(HOST, host.parse().unwrap());
-        request.extensions_mut().insert(Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000))));
+        self.send_from(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)), request).await
+    }
+
+    /// Sends one request as it is, from an address.
+    pub(crate) async fn send_from(&self, peer: SocketAddr, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(Peer(peer));
         let response = self.router.clone().oneshot(request).await.expect("a router always answers");
         Answer::read(response).await
     }
@@ -166,6 +183,17 @@ impl Curfew {
     /// Runs the background sweep once.
     pub(crate) async fn sweep(&self) -> curfew_core::sweep::Swept {
         curfew_core::sweep::sweep(&self.core, &job_ctx(&self.core, ISSUER)).await.expect("the sweep")
+    }
+
+    /// The tenant's log rows of one type.
+    pub(crate) async fn logs(&self, code: &str) -> Vec<serde_json::Value> {
+        self.core.logs.drain().await;
+        let rows = self
+            .store()
+            .read((), |tx, ()| Box::pin(curfew_store::logs::newest(tx, curfew_model::TenantId(1), 1000)));
+        let rows = rows.await.expect("the log");
+        let of_code = rows.into_iter().filter(|(_, own, _)| own == code);
+        of_code.map(|(_, _, doc)| serde_json::from_str(&doc).expect("JSON")).collect()
     }
 
     /// The store, for checks that no route can make.
