@@ -12,6 +12,7 @@ use std::time::Duration;
 use curfew_model::Failure;
 use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -169,6 +170,9 @@ fn connect(path: &Path, door: Door, wait: Duration) -> Result<Tx, Failure> {
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(wait)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // Plans do not depend on bound values: without this guarantee SQLite compiles a statement anew at every
+        // execution whose values might suit another plan.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         if door != Door::Read {
             connection.execute_batch("pragma journal_mode = wal")?;
         }
