@@ -91,6 +91,10 @@ statements! {
         where tenant = $1 and kid = $2 and state <> 'revoked'";
     INSERT_SEALING_KEY = "insert into sealing_keys (tenant, id, state, wrapped, created_at)
         values ($1, $2, 'current', $3, $4) on conflict do nothing";
+    NEXT_SEALING_KEY = "select coalesce(max(id), 0) + 1 from sealing_keys where tenant = $1";
+    RETIRE_SEALING_KEY = "update sealing_keys set state = 'previous' where tenant = $1 and state = 'current'";
+    REVOKE_SEALING_KEY = "update sealing_keys set state = 'revoked', revoked_at = $3
+        where tenant = $1 and id = $2 and state = 'previous'";
     COUNT_SEALING_KEYS = "select count(*) from sealing_keys where tenant = $1";
 }
 
@@ -167,6 +171,21 @@ pub async fn insert_sealing_key(
     wrapped: &Secret<Vec<u8>>,
 ) -> Result<bool, Failure> {
     Ok(tx.run(&INSERT_SEALING_KEY, params![ctx.tenant, id, wrapped, ctx.now]).await? == 1)
+}
+
+/// The id after the highest that the tenant has had.
+pub async fn next_sealing_key(tx: &mut Tx, tenant: TenantId) -> Result<u32, Failure> {
+    tx.one(&NEXT_SEALING_KEY, params![tenant]).await?.get(0)
+}
+
+/// The current sealing key becomes a previous one: it opens, and seals no more.
+pub async fn retire_sealing_key(tx: &mut Tx, tenant: TenantId) -> Result<bool, Failure> {
+    Ok(tx.run(&RETIRE_SEALING_KEY, params![tenant]).await? == 1)
+}
+
+/// A previous sealing key opens nothing any more; `false` when it was revoked before, or is the current one.
+pub async fn revoke_sealing_key(tx: &mut Tx, ctx: &Ctx, id: u32) -> Result<bool, Failure> {
+    Ok(tx.run(&REVOKE_SEALING_KEY, params![ctx.tenant, id, ctx.now]).await? == 1)
 }
 
 /// How many sealing keys the tenant has, revoked ones included.

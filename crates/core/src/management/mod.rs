@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod page;
 pub mod refresh_tokens;
 pub mod resource_servers;
+pub mod sealing_keys;
 pub mod seed;
 pub mod sessions;
 pub mod signing_keys;
