@@ -131,13 +131,16 @@ async fn token_chain(
         .await
 }
 
-/// The client and the APIs: above the floors, still there.
+/// The client and the APIs: above the floors, still there. The client's token floor is about what it holds for users;
+/// what it holds on its own behalf hangs on no connection.
 fn configuration_lives(claims: &AccessToken, config: &TenantConfig, client: &Client) -> bool {
     let counter = claims.cfw.client_counter.unwrap_or(i64::MIN);
     let api_lives = claims.aud.iter().all(|aud| {
-        is_userinfo(aud, config) || is_management(aud, config) || config.resource_server(aud).is_some()
+        let of_api = config.resource_server(aud).is_some_and(|server| claims.iat > server.floor.seconds());
+        is_userinfo(aud, config) || is_management(aud, config) || of_api
     });
-    counter >= client.floor && counter >= client.token_floor && api_lives
+    let floor = if claims.cfw.user.is_some() { client.floor.max(client.token_floor) } else { client.floor };
+    counter >= floor && api_lives
 }
 
 fn client_grant_lives(claims: &AccessToken, client: &Client) -> bool {
@@ -165,7 +168,7 @@ fn user_lives(
         (_, _, Some(false)) => false,
         (Some(_), Some(session), family) => {
             session_lives(session, user, config, now)
-                || (time_ran_out(session, user, now) && family == Some(true))
+                || (time_ran_out(session, user, config, now) && family == Some(true))
         }
         // The session was purged: it ended longer ago than any token lives.
         (Some(_), None, _) => false,
@@ -175,24 +178,26 @@ fn user_lives(
     }
 }
 
-fn session_above_floors(session: &ChainSession, user: &ChainUser) -> bool {
+/// Whether nothing but time has ended a session: floors, identity, connection, sealing key.
+fn session_stands(session: &ChainSession, user: &ChainUser, config: &TenantConfig) -> bool {
     session.counter >= user.session_floor
         && session.identity_floor.is_some_and(|floor| session.counter >= floor)
+        && config.connection(&session.connection_id).is_some()
+        && config.sealing_key_lives(session.sealing_key)
 }
 
 fn session_lives(session: &ChainSession, user: &ChainUser, config: &TenantConfig, now: Timestamp) -> bool {
     session.ended_at.is_none()
-        && session_above_floors(session, user)
+        && session_stands(session, user, config)
         && session.expires_at > now
         && session.idle_expires_at > now
-        && config.connection(&session.connection_id).is_some()
 }
 
 /// Whether the session is over by time alone, which tokens with a living family behind them survive.
-fn time_ran_out(session: &ChainSession, user: &ChainUser, now: Timestamp) -> bool {
+fn time_ran_out(session: &ChainSession, user: &ChainUser, config: &TenantConfig, now: Timestamp) -> bool {
     let overdue = session.ended_at.is_none() && (session.expires_at <= now || session.idle_expires_at <= now);
     let ended_by_time = session.ended_cause.as_deref().is_some_and(spares_tokens_of_living_families);
-    session_above_floors(session, user) && (overdue || ended_by_time)
+    session_stands(session, user, config) && (overdue || ended_by_time)
 }
 
 fn family_lives(
@@ -209,6 +214,7 @@ fn family_lives(
         && family.counter >= floor
         && family.counter >= chain.pair_family_floor
         && family.client_counter >= client.floor
+        && config.sealing_key_lives(family.sealing_key)
         && epoch.is_some_and(|epoch| family.connection_epoch >= epoch)
         && family.expires_at.is_none_or(|at| at > now)
         && family.idle_expires_at.is_none_or(|at| at > now)

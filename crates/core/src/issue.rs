@@ -347,6 +347,7 @@ mod tests {
             )
             .unwrap(),
             signing_secret: None,
+            floor: Timestamp::default(),
         };
         assert_eq!(
             grantable_scope(Some(&server), "openid read:users read:current_user"),

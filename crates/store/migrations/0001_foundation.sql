@@ -51,12 +51,15 @@ create table sealing_keys (
     primary key (tenant, id)
 );
 
+-- `floor`: what was issued for the identifier up to this instant is over, because an API of that name was deleted; 0
+-- when there was none before.
 create table resource_servers (
     tenant          bigint not null,
     id              text   not null,
     identifier      text   not null,
     doc             text   not null,
     signing_secret  text,
+    floor           bigint not null,
     created_at      bigint not null,
     primary key (tenant, id)
 );

@@ -26,7 +26,8 @@ statements! {
     pub TOKEN_CHAIN = "select a.counter, a.credential_floor, a.session_floor, a.blocked, a.family_floor, \
         s.counter, s.ended_at, s.ended_cause, s.expires_at, s.idle_expires_at, s.connection_id, si.session_floor, \
         f.counter, f.ended_at, f.client_counter, f.connection_id, f.connection_epoch, f.expires_at, f.idle_expires_at, \
-        cc.replayed_at, uc.family_floor, t.version, c.version, u.user_id, u.doc, a.last_activity, u.connection_id, u.updated_at \
+        cc.replayed_at, uc.family_floor, t.version, c.version, u.user_id, u.doc, a.last_activity, u.connection_id, u.updated_at, \
+        s.sealing_key, f.sealing_key \
         from tenants t \
         left join user_access a on a.tenant = t.tenant and a.user_key = $2 \
         left join users u on u.tenant = t.tenant and u.user_key = $2 \
@@ -156,6 +157,8 @@ pub struct ChainSession {
     pub connection_id: String,
     /// The floor of its identity; `None` when that is gone.
     pub identity_floor: Option<i64>,
+    /// The key that sealed its cookie.
+    pub sealing_key: u32,
 }
 
 /// The family part of a chain.
@@ -175,6 +178,8 @@ pub struct ChainFamily {
     pub expires_at: Option<Timestamp>,
     /// End by idleness.
     pub idle_expires_at: Option<Timestamp>,
+    /// The key that sealed its newest token.
+    pub sealing_key: u32,
 }
 
 /// Reads what an access token hangs on. A key that the token does not name is passed as `None`.
@@ -213,6 +218,7 @@ pub async fn token_chain(
             idle_expires_at: row.get(9)?,
             connection_id: row.get(10)?,
             identity_floor: row.get(11)?,
+            sealing_key: row.get(28)?,
         }),
         None => None,
     };
@@ -225,6 +231,7 @@ pub async fn token_chain(
             connection_epoch: row.get(16)?,
             expires_at: row.get(17)?,
             idle_expires_at: row.get(18)?,
+            sealing_key: row.get(29)?,
         }),
         None => None,
     };

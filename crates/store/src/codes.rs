@@ -54,6 +54,11 @@ pub async fn consume(
     Ok(if row.get::<RequestId>(0)? == *request { Consumption::WonBefore } else { Consumption::Lost })
 }
 
+/// Whether the code of a grant was redeemed, as far back as redemptions are kept.
+pub async fn was_redeemed(tx: &mut Tx, tenant: TenantId, id: &FamilyId) -> Result<bool, Failure> {
+    Ok(tx.maybe(&CONSUMED, params![tenant, &id.user, &id.grant]).await?.is_some())
+}
+
 /// Notes a replay; `true` at the first.
 pub async fn replay(
     tx: &mut Tx,

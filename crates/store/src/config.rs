@@ -23,7 +23,7 @@ statements! {
     /// A tenant's sealing keys, wrapped.
     pub SEALING_KEYS = "select id, state, wrapped from sealing_keys where tenant = $1 order by id";
     /// A tenant's APIs.
-    pub RESOURCE_SERVERS = "select id, identifier, doc, signing_secret from resource_servers where tenant = $1";
+    pub RESOURCE_SERVERS = "select id, identifier, doc, signing_secret, floor from resource_servers where tenant = $1";
     /// A tenant's connections.
     pub CONNECTIONS = "select id, name, strategy, doc from connections where tenant = $1 order by created_at, id";
     /// Which clients those are enabled for.
@@ -180,6 +180,7 @@ async fn resource_servers(tx: &mut Tx, tenant: TenantId) -> Result<Vec<ResourceS
                 doc: read_doc("resource_servers", &id, &doc)?,
                 identifier: row.get(1)?,
                 signing_secret: row.get::<Option<String>>(3)?.map(Secret::new),
+                floor: row.get(4)?,
                 id,
             })
         })

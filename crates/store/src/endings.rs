@@ -1,6 +1,8 @@
 //! What an ending writes beside the floors: its own row, its feed entry, its fan-out row.
 
-use curfew_model::{EndingId, Failure, FamilyId, SessionKey, TenantId, Timestamp, UserId, UserKey};
+use curfew_model::{
+    EndingCause, EndingId, Failure, FamilyId, SessionKey, TenantId, Timestamp, UserId, UserKey,
+};
 
 use crate::{Engine, Tx, params, statements};
 
@@ -21,6 +23,13 @@ statements! {
         where tenant = $1";
     /// The endings of a user, newest first.
     pub OF_USER = "select ending_id, at, cause from endings where tenant = $1 and user_key = $2 order by at desc limit $3";
+    /// The newest endings of a tenant, each with its fan-out row.
+    pub NEWEST = "select e.ending_id, e.at, e.cause, e.user_id, e.client_id, f.created_at from endings e \
+        left join fanouts f on f.tenant = e.tenant and f.ending_id = e.ending_id \
+        where e.tenant = $1 order by e.at desc, e.ending_id limit $2";
+    /// What one ending told the feed.
+    pub ENTRIES = "select kind, user_key, subject, audience, counter, spared, keep_until from feed_entries \
+        where tenant = $1 and ending_id = $2 order by lane, position";
     /// Feed entries that no guard needs any more.
     pub PURGE_ENTRIES = "delete from feed_entries where keep_until < $1";
 }
@@ -59,8 +68,8 @@ pub struct EndingRow {
 /// One cutoff, as guards will read it.
 #[derive(Debug, Clone)]
 pub struct FeedEntry {
-    /// `user`, `user_sessions`, `user_families`, `user_client`, `session`, `grant`, `client`, `client_audience`,
-    /// `signing_key`, `connection`, `audience`.
+    /// `user`, `user_sessions`, `user_families`, `user_client`, `session`, `grant`, `client`, `client_users`,
+    /// `client_audience`, `signing_key`, `audience`.
     pub kind: &'static str,
     /// Whose.
     pub user_key: Option<UserKey>,
@@ -141,6 +150,77 @@ pub async fn of_user(
 ) -> Result<Vec<(EndingId, Timestamp, String)>, Failure> {
     let rows = tx.all(&OF_USER, params![tenant, user, limit]).await?;
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
+/// An ending as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its id.
+    pub id: EndingId,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: EndingCause,
+    /// `sub`, where it is one user's.
+    pub user_id: Option<UserId>,
+    /// Which client, where it is one.
+    pub client_id: Option<String>,
+    /// When its fan-out row was written; `None` when it has none.
+    pub fanned_out_from: Option<Timestamp>,
+}
+
+/// The newest endings of a tenant.
+pub async fn newest(tx: &mut Tx, tenant: TenantId, limit: i64) -> Result<Vec<Recorded>, Failure> {
+    let rows = tx.all(&NEWEST, params![tenant, limit]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Recorded {
+                id: row.get(0)?,
+                at: row.get(1)?,
+                cause: row.get(2)?,
+                user_id: row.get(3)?,
+                client_id: row.get(4)?,
+                fanned_out_from: row.get(5)?,
+            })
+        })
+        .collect()
+}
+
+/// One cutoff as it stands in the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// As [`FeedEntry::kind`].
+    pub kind: String,
+    /// Whose.
+    pub user_key: Option<UserKey>,
+    /// Session, grant, client, key id or connection, as text.
+    pub subject: Option<String>,
+    /// API.
+    pub audience: Option<String>,
+    /// Tokens below are over.
+    pub counter: Option<i64>,
+    /// A session that stays.
+    pub spared: Option<SessionKey>,
+    /// Until when a guard needs it.
+    pub keep_until: Timestamp,
+}
+
+/// The feed entries of one ending that a guard may still need.
+pub async fn entries(tx: &mut Tx, tenant: TenantId, id: &EndingId) -> Result<Vec<StoredEntry>, Failure> {
+    let rows = tx.all(&ENTRIES, params![tenant, id]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(StoredEntry {
+                kind: row.get(0)?,
+                user_key: row.get(1)?,
+                subject: row.get(2)?,
+                audience: row.get(3)?,
+                counter: row.get(4)?,
+                spared: row.get(5)?,
+                keep_until: row.get(6)?,
+            })
+        })
+        .collect()
 }
 
 /// Removes feed entries that no guard needs any more.

@@ -13,7 +13,7 @@ statements! {
         f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
-        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at \
+        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key \
         from families f \
         join tenants t on t.tenant = f.tenant \
         left join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
@@ -30,7 +30,7 @@ statements! {
         f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
-        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at \
+        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key \
         from families f \
         join tenants t on t.tenant = f.tenant \
         join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
@@ -194,6 +194,8 @@ pub struct FamilySession {
     pub expires_at: Timestamp,
     /// End by idleness.
     pub idle_expires_at: Timestamp,
+    /// The key that sealed its cookie.
+    pub sealing_key: u32,
 }
 
 /// A family that begins.
@@ -247,13 +249,14 @@ fn family(row: &Row) -> Result<FamilyRow, Failure> {
     let session_counter: Option<i64> = row.get(35)?;
     let session_floor = row.get::<Option<i64>>(36)?.unwrap_or(i64::MAX);
     let identity_floor = row.get::<Option<i64>>(37)?.unwrap_or(i64::MAX);
-    let session = match (session_counter, row.get(38)?, row.get(39)?) {
-        (Some(counter), Some(expires_at), Some(idle_expires_at)) => Some(FamilySession {
+    let session = match (session_counter, row.get(38)?, row.get(39)?, row.get(45)?) {
+        (Some(counter), Some(expires_at), Some(idle_expires_at), Some(sealing_key)) => Some(FamilySession {
             ended_at: row.get(33)?,
             ended_cause: row.get(34)?,
             above_floors: counter >= session_floor && counter >= identity_floor,
             expires_at,
             idle_expires_at,
+            sealing_key,
         }),
         _ => None,
     };

@@ -22,8 +22,8 @@ pub struct ResourceServerRow {
 }
 
 statements! {
-    INSERT = "insert into resource_servers (tenant, id, identifier, doc, signing_secret, created_at)
-        values ($1, $2, $3, $4, $5, $6) on conflict do nothing";
+    INSERT = "insert into resource_servers (tenant, id, identifier, doc, signing_secret, created_at, floor)
+        values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing";
     FIND = "select id, identifier, doc, signing_secret, created_at from resource_servers
         where tenant = $1 and id = $2";
     FIND_BY_IDENTIFIER = "select id, identifier, doc, signing_secret, created_at from resource_servers
@@ -50,7 +50,8 @@ fn resource_server(row: &Row) -> Result<ResourceServerRow, Failure> {
     })
 }
 
-/// Makes a resource server; `false` when the identifier is taken.
+/// Makes a resource server; `false` when the identifier is taken. Where there was one of this name before, nothing that
+/// was issued for it until now comes to life again: its life-times are still known.
 pub async fn insert(
     tx: &mut Tx,
     ctx: &Ctx,
@@ -59,7 +60,10 @@ pub async fn insert(
     doc: &str,
     signing_secret: Option<&Secret<String>>,
 ) -> Result<bool, Failure> {
-    Ok(tx.run(&INSERT, params![ctx.tenant, id, identifier, doc, signing_secret, ctx.now]).await? == 1)
+    let before = tx.maybe(&FIND_LIFETIME, params![ctx.tenant, identifier]).await?;
+    let floor = if before.is_some() { ctx.now } else { Timestamp::from_micros(0) };
+    let parameters = params![ctx.tenant, id, identifier, doc, signing_secret, ctx.now, floor];
+    Ok(tx.run(&INSERT, parameters).await? == 1)
 }
 
 /// The resource server with this id.

@@ -9,7 +9,8 @@ statements! {
     pub CHAIN = "select s.session_key, s.counter, s.provider, s.identity_id, s.connection_id, s.secret_hash, \
         s.sealing_key, s.issuer, s.created_at, s.authenticated_at, s.updated_at, s.last_interacted_at, \
         s.idle_expires_at, s.expires_at, s.persistent, s.ended_at, s.ended_cause, s.device, s.methods, s.metadata, \
-        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, c.version, a.last_activity \
+        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, c.version, a.last_activity, \
+        a.family_floor, uc.family_floor \
         from sessions s \
         join tenants t on t.tenant = s.tenant \
         left join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
@@ -17,12 +18,14 @@ statements! {
         left join identities i on i.tenant = s.tenant and i.user_key = s.user_key \
             and i.provider = s.provider and i.identity_id = s.identity_id \
         left join clients c on c.tenant = s.tenant and c.client_id = $4 \
+        left join user_clients uc on uc.tenant = s.tenant and uc.user_key = s.user_key and uc.client_id = $4 \
         where s.tenant = $1 and s.user_key = $2 and s.session_key = $3";
     /// A user's sessions that have not ended by themselves, by key.
     pub LIST = "select s.session_key, s.counter, s.provider, s.identity_id, s.connection_id, s.secret_hash, \
         s.sealing_key, s.issuer, s.created_at, s.authenticated_at, s.updated_at, s.last_interacted_at, \
         s.idle_expires_at, s.expires_at, s.persistent, s.ended_at, s.ended_cause, s.device, s.methods, s.metadata, \
-        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, t.version, a.last_activity \
+        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, t.version, a.last_activity, \
+        a.family_floor, a.family_floor \
         from sessions s \
         join tenants t on t.tenant = s.tenant \
         join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
@@ -49,6 +52,10 @@ statements! {
     /// The session ends; no row changes when it has ended before.
     pub END = "update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// The session ends because its time is over; no row changes when it was used meanwhile, or has ended before.
+    pub END_OVERDUE = "update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null \
+        and (expires_at <= $4 or idle_expires_at <= $4)";
     /// Replaces the metadata.
     pub SET_METADATA = "update sessions set metadata = $4, updated_at = $5 \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
@@ -150,6 +157,10 @@ pub struct SessionRow {
     pub client_version: Option<i64>,
     /// Last sign of the person.
     pub last_activity: Option<Timestamp>,
+    /// The floor of the user's families.
+    pub user_family_floor: i64,
+    /// The floor of what the asking client holds for the user.
+    pub pair_family_floor: i64,
 }
 
 /// A session that begins.
@@ -215,10 +226,13 @@ fn session(row: &Row) -> Result<SessionRow, Failure> {
         tenant_version: row.get(26)?,
         client_version: row.get(27)?,
         last_activity: row.get(28)?,
+        user_family_floor: row.get::<Option<i64>>(29)?.unwrap_or(i64::MAX),
+        pair_family_floor: row.get::<Option<i64>>(30)?.unwrap_or(0),
     })
 }
 
-/// A session with its chain, also when it is over. `client` is whose version to read along.
+/// A session with its chain, also when it is over. `client` is whose version, and whose floor for the user, to read
+/// along.
 pub async fn find(
     tx: &mut Tx,
     tenant: TenantId,
@@ -307,6 +321,17 @@ pub async fn end(
     cause: &str,
 ) -> Result<bool, Failure> {
     Ok(tx.run(&END, params![tenant, &sid.user, &sid.session, now, cause]).await? == 1)
+}
+
+/// Ends one session if its time is over at `now`; `false` when it was used meanwhile, or had ended before.
+pub async fn end_overdue(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    now: Timestamp,
+    cause: &str,
+) -> Result<bool, Failure> {
+    Ok(tx.run(&END_OVERDUE, params![tenant, &sid.user, &sid.session, now, cause]).await? == 1)
 }
 
 /// Replaces the metadata; `false` when there is no such live session.

@@ -12,7 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use curfew_model::config::{Client, Connection};
 use curfew_model::secret::constant_time_eq;
 use curfew_model::{
-    ClientId, Ctx, Decision, Failure, LogCode, OAuthCode, Refusal, Secret, SessionKey, Sid, UserKey,
+    ClientId, Ctx, Decision, Failure, LogCode, OAuthCode, Refusal, Secret, SessionKey, Sid, Timestamp,
+    UserKey,
 };
 use curfew_store::{Lane, Tx};
 use curfew_tokens::SealKind;
@@ -22,7 +23,7 @@ use serde_json::json;
 use super::{Outcome, PageError, Request, Standing, give_consent, proceed, respond};
 use crate::logs::{self, LogEntry};
 use crate::sessions::start::record_login;
-use crate::sessions::{self, Authenticated, Started, cookie_value};
+use crate::sessions::{self, Authenticated, Life, Started, cookie_value, life};
 use crate::users::{self, Checked, Creation, NewUser, check_password};
 use crate::{Core, TenantConfig};
 
@@ -70,6 +71,9 @@ pub struct LoginState {
     /// At which counter.
     #[serde(rename = "sn", default, skip_serializing_if = "Option::is_none")]
     counter: Option<i64>,
+    /// At which epoch of the connection for the client.
+    #[serde(rename = "se", default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<i64>,
     /// When the person authenticated, µs.
     #[serde(rename = "sa", default, skip_serializing_if = "Option::is_none")]
     auth_time: Option<i64>,
@@ -147,6 +151,7 @@ pub fn start(ctx: &Ctx, config: &TenantConfig, request: Request) -> Outcome {
         user: None,
         session: None,
         counter: None,
+        epoch: None,
         auth_time: None,
         fresh: false,
     };
@@ -188,6 +193,7 @@ pub(super) fn ask_consent(
         user: Some(standing.sid.user),
         session: Some(standing.sid.session),
         counter: Some(standing.counter),
+        epoch: standing.epoch,
         auth_time: Some(standing.auth_time.micros()),
         fresh: standing.fresh,
     };
@@ -227,7 +233,8 @@ fn unseal(config: &TenantConfig, sealed: &str) -> Option<LoginState> {
 
 /// Opens a page's state.
 ///
-/// Steps: 1 unseal, 2 same browser, same issuer, in time, 3 the client is still there and still has the callback.
+/// Steps: 1 unseal, 2 same browser, same issuer, in time, 3 the client is still there and still has the callback, and the
+/// API is the one that was asked for, 4 after the credential step: what that proved still stands.
 pub async fn open(
     core: &Core,
     ctx: &Ctx,
@@ -249,7 +256,43 @@ pub async fn open(
     if !super::redirect::matches_callback(&client.doc.callbacks, &state.request.redirect_uri) {
         return Ok(Err(lost(&config, Some(&client))));
     }
+    let started_at = Timestamp::from_micros(state.started_at);
+    let server = state.request.audience.as_deref().map(|audience| config.resource_server(audience));
+    if server.is_some_and(|server| server.is_none_or(|server| started_at <= server.floor)) {
+        return Ok(Err(lost(&config, Some(&client))));
+    }
+    if let Some(standing) = state.standing()
+        && !stands(core, ctx, &config, &client, &standing).await?
+    {
+        return Ok(Err(lost(&config, Some(&client))));
+    }
     Ok(Ok(Opened { state, config, client }))
+}
+
+/// Whether what the credential step proved still stands: the session, above the floors, at the same epoch of its
+/// connection.
+async fn stands(
+    core: &Core,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    standing: &Standing,
+) -> Result<bool, Failure> {
+    let found = core
+        .store
+        .read((ctx.tenant, standing.sid, client.id.clone()), |tx, (tenant, sid, client)| {
+            Box::pin(curfew_store::sessions::find(tx, *tenant, sid, Some(client)))
+        })
+        .await?;
+    Ok(found.is_some_and(|row| {
+        let epoch = super::epoch(config, &row.connection_id, client);
+        life(&row, config, ctx.now) == Life::Alive
+            && standing.counter >= row.user_session_floor
+            && row.identity_session_floor.is_some_and(|floor| standing.counter >= floor)
+            && standing.counter >= row.pair_family_floor
+            && epoch.is_some()
+            && epoch == standing.epoch
+    }))
 }
 
 impl LoginState {
@@ -262,7 +305,8 @@ impl LoginState {
         Some(Standing {
             sid: Sid { user: self.user?, session: self.session? },
             counter: self.counter?,
-            auth_time: curfew_model::Timestamp::from_micros(self.auth_time?),
+            epoch: self.epoch,
+            auth_time: Timestamp::from_micros(self.auth_time?),
             fresh: self.fresh,
         })
     }
@@ -408,6 +452,7 @@ async fn logged_in(
         None => None,
     };
     let counter = person.counter;
+    let epoch = super::epoch(&config, &person.connection_id, &client);
     let arguments = (ctx.clone(), Arc::clone(&config), person, present, client.id.clone());
     let started = core
         .store
@@ -438,7 +483,7 @@ async fn logged_in(
         value: Secret::new(value),
         max_age_seconds: started.persistent.then_some(started.lifetime_seconds),
     });
-    let standing = Standing { sid: started.sid, counter, auth_time: ctx.now, fresh: true };
+    let standing = Standing { sid: started.sid, counter, epoch, auth_time: ctx.now, fresh: true };
     proceed(core, ctx, &config, &client, state.request, standing, change).await
 }
 

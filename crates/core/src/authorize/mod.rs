@@ -181,8 +181,10 @@ pub enum Outcome {
 pub struct Standing {
     /// The session.
     pub sid: Sid,
-    /// The user's counter the session was made or renewed at.
+    /// The user's counter at which the session was seen alive.
     pub counter: i64,
+    /// The connection's epoch for the client in that instant; `None` when the client does not have the connection.
+    pub epoch: Option<i64>,
     /// When the person authenticated.
     pub auth_time: Timestamp,
     /// Whether that was in this very transaction.
@@ -226,7 +228,10 @@ pub async fn begin(
         Some(session) => {
             let standing = Standing {
                 sid: session.sid,
-                counter: session.counter,
+                // The session lives at this counter: what is made from it ends by what comes after. The counter it began
+                // at may lie below floors that spared it, and what carries that would be born dead.
+                counter: session.user_counter.unwrap_or(session.counter),
+                epoch: epoch(&config, &session.connection_id, &client),
                 auth_time: session.authenticated_at,
                 fresh: false,
             };
@@ -275,6 +280,11 @@ fn serves(
     let connection = request.connection_id.as_ref().is_none_or(|id| *id == session.connection_id);
     let enabled = config.connection(&session.connection_id).and_then(|c| c.epoch_for(&client.id)).is_some();
     !request.prompt_login && young && connection && enabled
+}
+
+/// The epoch of a connection for a client; `None` when it is not enabled for it.
+fn epoch(config: &TenantConfig, connection_id: &str, client: &Client) -> Option<i64> {
+    config.connection(connection_id).and_then(|connection| connection.epoch_for(&client.id))
 }
 
 /// Writes a use of the session when one is due; `false` when the session ended meanwhile.

@@ -161,6 +161,7 @@ fn seal_code(
         session: standing.sid.session,
         grant,
         counter: standing.counter,
+        epoch: standing.epoch,
         redirect_uri: request.redirect_uri.clone(),
         redirect_uri_sent: request.redirect_uri_sent,
         code_challenge: request.code_challenge.clone(),

@@ -56,10 +56,11 @@ pub const fn falls(cause: EndingCause) -> Falls {
         C::PasswordChanged | C::IdentifierChanged | C::IdentityUnlinked => {
             row(OfIdentity, OfIdentity, Stays, OfSession)
         }
-        C::RpLogout | C::SessionDeleted | C::Superseded => row(ThatOne, OfSession, Stays, OfSession),
-        C::SessionRevoked => row(ThatOne, OfSession, OfSession, OfSession),
+        C::RpLogout | C::SessionDeleted => row(ThatOne, OfSession, Stays, OfSession),
+        C::SessionRevoked | C::Superseded => row(ThatOne, OfSession, OfSession, OfSession),
         C::UserSessionsDeleted => row(AllOfUser, AllOfUser, Stays, OfSession),
-        C::UserFamiliesRevoked => row(Stays, Stays, AllOfUser, OfGrant),
+        // Of pending logins and codes those that would begin a family.
+        C::UserFamiliesRevoked => row(Stays, OfGrant, AllOfUser, OfGrant),
         C::ClientFamiliesRevoked | C::GrantDeleted => row(Stays, OfClient, OfClient, OfClient),
         C::FamilyRevoked
         | C::TokenRevoked
@@ -173,12 +174,19 @@ async fn end_identity(
 }
 
 async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Result<Option<Fallen>, Failure> {
-    // With `preserve_families` a revoke ends what a delete ends; the stored cause says so to the families' chain.
+    // With `preserve_families` the session ends as if it were deleted; the stored cause says so to the families' chain.
     let cause = if ending.preserve_families { EndingCause::SessionDeleted } else { ending.cause };
-    if !sessions::end(tx, ctx.tenant, sid, ctx.now, cause.as_str()).await? {
-        return Ok(None);
+    let by_time = falls(cause).tokens == Reach::UnlessFamily;
+    let ended = if by_time {
+        sessions::end_overdue(tx, ctx.tenant, sid, ctx.now, cause.as_str()).await?
+    } else {
+        sessions::end(tx, ctx.tenant, sid, ctx.now, cause.as_str()).await?
+    };
+    let mut entries = Vec::new();
+    if ended {
+        entries.push(Entry::Session(*sid));
     }
-    let mut entries = vec![Entry::Session(*sid)];
+    // A session that had ended before may have left families behind, and those can still be taken.
     if falls(cause).families == Reach::OfSession {
         // The chain refuses them already; ending the rows keeps the lists true.
         for grant in families::of_session(tx, ctx.tenant, &sid.user, &sid.session).await? {
@@ -187,6 +195,9 @@ async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Resu
                 entries.push(Entry::Grant(id));
             }
         }
+    }
+    if entries.is_empty() {
+        return Ok(None);
     }
     let user_id = users::find(tx, ctx.tenant, &sid.user).await?.map(|row| row.user_id);
     Ok(Some(Fallen {
@@ -285,7 +296,7 @@ async fn end_configuration(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Fa
         Target::Connection { id: _, clients } => {
             for client in clients {
                 if let Some(counter) = access::raise_client(tx, ctx.tenant, client, false).await? {
-                    fallen.entries.push(Entry::Client { client: client.clone(), counter: Some(counter) });
+                    fallen.entries.push(Entry::ClientUsers { client: client.clone(), counter });
                 }
             }
         }
@@ -293,7 +304,7 @@ async fn end_configuration(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Fa
             fallen.client = Some(client.clone());
             if let Some(counter) = access::raise_client(tx, ctx.tenant, client, false).await? {
                 fallen.counter = Some(counter);
-                fallen.entries.push(Entry::Client { client: client.clone(), counter: Some(counter) });
+                fallen.entries.push(Entry::ClientUsers { client: client.clone(), counter });
             }
         }
         Target::SigningKey { kid } => fallen.entries.push(Entry::SigningKey(kid.clone())),

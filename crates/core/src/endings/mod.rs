@@ -15,7 +15,7 @@ use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, UserId, UserKey,
 };
 use curfew_store::Tx;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// Whose access ends, or to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,14 +117,16 @@ pub struct Ending {
     pub target: Target,
     /// By whom.
     pub actor: Actor,
-    /// For [`EndingCause::AccessRevoked`] and [`EndingCause::SessionRevoked`]: refresh tokens stay.
+    /// For causes that take refresh tokens: these stay.
     pub preserve_families: bool,
+    /// What else the log row and the receipt say.
+    pub details: Map<String, Value>,
 }
 
 impl Ending {
     /// An ending by its cause's defaults.
     pub fn new(cause: EndingCause, target: Target, actor: Actor) -> Self {
-        Self { cause, target, actor, preserve_families: false }
+        Self { cause, target, actor, preserve_families: false, details: Map::new() }
     }
 }
 

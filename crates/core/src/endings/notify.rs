@@ -19,14 +19,38 @@ const KEEP_EXTRA_SECONDS: i64 = 300;
 /// A cutoff before it has a position.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
-    User { user: UserKey, counter: i64 },
-    UserSessions { user: UserKey, counter: i64 },
-    UserFamilies { user: UserKey, counter: i64 },
-    UserClient { user: UserKey, client: ClientId, counter: i64 },
+    User {
+        user: UserKey,
+        counter: i64,
+    },
+    UserSessions {
+        user: UserKey,
+        counter: i64,
+    },
+    UserFamilies {
+        user: UserKey,
+        counter: i64,
+    },
+    UserClient {
+        user: UserKey,
+        client: ClientId,
+        counter: i64,
+    },
     Session(Sid),
     Grant(FamilyId),
-    Client { client: ClientId, counter: Option<i64> },
-    ClientAudience { client: ClientId, audience: String },
+    Client {
+        client: ClientId,
+        counter: Option<i64>,
+    },
+    /// What a client holds for users, and not what it holds on its own behalf.
+    ClientUsers {
+        client: ClientId,
+        counter: i64,
+    },
+    ClientAudience {
+        client: ClientId,
+        audience: String,
+    },
     Audience(String),
     SigningKey(String),
 }
@@ -69,6 +93,11 @@ impl Entry {
             Self::Client { client, counter } => {
                 FeedEntry { subject: Some(client.0.clone()), counter: *counter, ..blank("client") }
             }
+            Self::ClientUsers { client, counter } => FeedEntry {
+                subject: Some(client.0.clone()),
+                counter: Some(*counter),
+                ..blank("client_users")
+            },
             Self::ClientAudience { client, audience } => FeedEntry {
                 subject: Some(client.0.clone()),
                 audience: Some(audience.clone()),
@@ -96,7 +125,7 @@ pub(super) async fn record(
 ) -> Result<(), Failure> {
     let keep_until = keep_until(tx, ctx).await?;
     let cause = ending.cause;
-    let details = json!({
+    let mut details = json!({
         "ending_id": id,
         "cause": cause.as_str(),
         "actor": ending.actor.to_json(),
@@ -104,6 +133,9 @@ pub(super) async fn record(
         "session_id": fallen.session.zip(fallen.user).map(|(session, user)| Sid { user, session }.to_string()),
         "familyId": fallen.grant.map(|id| id.to_string()),
     });
+    if let serde_json::Value::Object(members) = &mut details {
+        members.extend(ending.details.clone());
+    }
     let entry = LogEntry {
         code: log_code(cause),
         user_id: fallen.user_id.as_ref().map(|id| id.as_str()),

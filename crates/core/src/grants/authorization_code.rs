@@ -56,6 +56,9 @@ pub struct CodeValue {
     /// The user's counter.
     #[serde(rename = "n")]
     pub counter: i64,
+    /// The connection's epoch for the client.
+    #[serde(rename = "ce", default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
     /// Exactly as it was sent.
     #[serde(rename = "r")]
     pub redirect_uri: String,
@@ -109,9 +112,9 @@ struct Redeemed {
 
 /// Redeems a code.
 ///
-/// Steps: 1 unseal, 2 check every binding (client, issuer, time, `redirect_uri`, PKCE) before the database, 3 consume
-/// it or see a replay, which ends what the first redemption issued, 4 the session it came from lives, 5 begin a family
-/// if one is due, 6 issue. Writes: consumed_codes, session_clients, families, user_clients, on replay an ending.
+/// Steps: 1 unseal, 2 check every binding (client, issuer, `redirect_uri`, PKCE) before the database, 3 consume it or see
+/// a replay, which ends what the first redemption issued, also when the code's own time is over, 4 what it came from
+/// lives, 5 begin a family if one is due, 6 issue. Writes: consumed_codes, session_clients, families, user_clients, on replay an ending.
 pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, Failure> {
     let Request { core, ctx, config, client, parameters } = request;
     let code = match check_bindings(request) {
@@ -154,9 +157,6 @@ fn check_bindings(request: &Request<'_>) -> Result<CodeValue, Refusal> {
     if code.issuer != *ctx.issuer {
         return Err(invalid_code("code of another issuer"));
     }
-    if code.expires_at <= ctx.now.micros() {
-        return Err(invalid_code("code expired"));
-    }
     // RFC 6749 §4.1.3: required if the authorization request had it, and identical.
     match parameters.get("redirect_uri") {
         Some(uri) if uri != code.redirect_uri => return Err(invalid_code("another redirect_uri")),
@@ -197,9 +197,16 @@ async fn redeem(
     code: &CodeValue,
 ) -> Result<Decision<Redeemed>, Failure> {
     let id = FamilyId { user: code.user, grant: code.grant };
-    let keep_until = Timestamp::from_micros(code.expires_at).plus_seconds(CONSUMED_KEPT_SECONDS);
-    let consumed =
-        codes::consume(tx, ctx.tenant, &id, &client.id, &ctx.request.id, ctx.now, keep_until).await?;
+    let expires_at = Timestamp::from_micros(code.expires_at);
+    let consumed = if expires_at <= ctx.now {
+        if !codes::was_redeemed(tx, ctx.tenant, &id).await? {
+            return Ok(Decision::Refused(invalid_code("code expired")));
+        }
+        Consumption::Lost
+    } else {
+        let keep_until = expires_at.plus_seconds(CONSUMED_KEPT_SECONDS);
+        codes::consume(tx, ctx.tenant, &id, &client.id, &ctx.request.id, ctx.now, keep_until).await?
+    };
     if consumed == Consumption::Lost {
         let actor = Actor::Client(client.id.clone());
         endings::end(tx, ctx, &Ending::new(EndingCause::CodeReplay, Target::Family(id), actor)).await?;
@@ -221,9 +228,7 @@ async fn redeem(
     let Some(user) = users::find(tx, ctx.tenant, &code.user).await? else {
         return Ok(Decision::Refused(invalid_code("the user is gone")));
     };
-    let server = code.audience.as_deref().and_then(|audience| config.resource_server(audience));
-    let offline = has_scope(&code.scope, "offline_access") && issue::may_have_refresh_token(client, server);
-    let family = if offline {
+    let family = if begins_family(code, config, client) {
         Some(begin_family(tx, ctx, config, client, code, &session, consumed).await?)
     } else {
         None
@@ -238,7 +243,8 @@ async fn redeem(
     Ok(Decision::Granted(Redeemed { subject, sid, family }))
 }
 
-/// A code lives with its session, above the floors it was made over, while its API and connection stand.
+/// A code lives with its session, above the floors it was made over, while its API and connection are those it was
+/// made for. One that is to begin a family must be above the floors of families too.
 fn code_lives(
     code: &CodeValue,
     session: &SessionRow,
@@ -246,12 +252,23 @@ fn code_lives(
     client: &Client,
     now: Timestamp,
 ) -> bool {
-    let api = code.audience.as_deref().is_none_or(|audience| config.resource_server(audience).is_some());
+    let made_at = Timestamp::from_micros(code.expires_at).plus_seconds(-CODE_SECONDS);
+    let server = code.audience.as_deref().map(|audience| config.resource_server(audience));
+    let api = server.is_none_or(|server| server.is_some_and(|server| made_at > server.floor));
     let connection = config.connection(&session.connection_id).and_then(|c| c.epoch_for(&client.id));
     // A code of before a renewal of the session carries the older counter: it must be above the floors itself.
     let above = code.counter >= session.user_session_floor
-        && session.identity_session_floor.is_some_and(|floor| code.counter >= floor);
-    life(session, config, now) == Life::Alive && above && api && connection.is_some()
+        && session.identity_session_floor.is_some_and(|floor| code.counter >= floor)
+        && code.counter >= session.pair_family_floor
+        && (!begins_family(code, config, client) || code.counter >= session.user_family_floor);
+    let same_epoch = connection.is_some() && connection == code.epoch;
+    life(session, config, now) == Life::Alive && above && api && same_epoch
+}
+
+/// Whether a refresh token comes with the code's redemption.
+fn begins_family(code: &CodeValue, config: &TenantConfig, client: &Client) -> bool {
+    let server = code.audience.as_deref().and_then(|audience| config.resource_server(audience));
+    has_scope(&code.scope, "offline_access") && issue::may_have_refresh_token(client, server)
 }
 
 async fn consent_stands(tx: &mut Tx, ctx: &Ctx, client: &Client, code: &CodeValue) -> Result<bool, Failure> {
@@ -276,7 +293,6 @@ async fn begin_family(
         families::purge(tx, ctx.tenant, &id).await?;
     }
     let secret = TokenSecret::generate(&*ctx.entropy);
-    let epoch = config.connection(&session.connection_id).and_then(|c| c.epoch_for(&client.id)).unwrap_or(0);
     let new = new_family(
         ctx,
         config,
@@ -288,7 +304,7 @@ async fn begin_family(
             session: Some(code.session),
             auth_time: Timestamp::from_micros(code.auth_time),
             identity: (session.provider.clone(), session.identity_id.clone()),
-            connection: (session.connection_id.clone(), epoch),
+            connection: (session.connection_id.clone(), code.epoch.unwrap_or(0)),
             counter: code.counter,
         },
         &secret,

@@ -10,7 +10,7 @@ use curfew_store::families::{self, Exchange, FamilyRow};
 use curfew_store::{Lane, Tx, users};
 use curfew_tokens::SealKind;
 use curfew_tokens::opaque::RefreshTokenValue;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Request;
 use super::authorization_code::{idle_end, secret_matches};
@@ -166,7 +166,9 @@ pub(crate) fn over(config: &TenantConfig, client: &Client, row: &FamilyRow) -> O
         Some("session_not_found")
     } else if epoch.is_none_or(|epoch| row.connection_epoch < epoch) {
         Some("connection disabled")
-    } else if row.audience.as_deref().is_some_and(|audience| config.resource_server(audience).is_none()) {
+    } else if row.audience.as_deref().is_some_and(|audience| {
+        config.resource_server(audience).is_none_or(|server| row.created_at <= server.floor)
+    }) {
         Some("resource server deleted")
     } else if !config.sealing_key_lives(row.sealing_key) {
         Some("sealing key revoked")
@@ -238,25 +240,18 @@ async fn reuse(
     row: &FamilyRow,
     value: &RefreshTokenValue,
 ) -> Result<Decision<Exchanged>, Failure> {
-    let ending = Ending::new(EndingCause::RefreshTokenReuse, Target::Family(row.id), Actor::Policy);
-    let ended = endings::end(tx, ctx, &ending).await?;
-    if ended.id.is_some() {
-        let details = json!({
-            "familyId": row.id.to_string(),
-            "tokenCounter": value.generation,
-            "latestCounter": row.generation,
-            "rotated": {"at": row.rotated_at.iso(), "device": serde_json::from_str::<serde_json::Value>(&row.device).unwrap_or_default()},
-            "replayed": {"at": ctx.now.iso(), "ip": ctx.request.ip, "user_agent": ctx.request.user_agent},
-        });
-        let entry = LogEntry {
-            code: LogCode::RefreshTokenReuse,
-            user_id: row.user_id.as_ref().map(|id| id.as_str()),
-            client_id: Some(row.client_id.as_str()),
-            description: "Reused rotating refresh token",
-            details,
-        };
-        crate::logs::write(tx, ctx, &entry).await?;
-    }
+    let mut ending = Ending::new(EndingCause::RefreshTokenReuse, Target::Family(row.id), Actor::Policy);
+    let device: Value = serde_json::from_str(&row.device).unwrap_or_default();
+    ending.details.extend([
+        ("tokenCounter".to_owned(), json!(value.generation)),
+        ("latestCounter".to_owned(), json!(row.generation)),
+        ("rotated".to_owned(), json!({"at": row.rotated_at.iso(), "device": device})),
+        (
+            "replayed".to_owned(),
+            json!({"at": ctx.now.iso(), "ip": ctx.request.ip, "user_agent": ctx.request.user_agent}),
+        ),
+    ]);
+    endings::end(tx, ctx, &ending).await?;
     // The reuse itself is in the log already; a second line would say less.
     let mut refusal = unknown("reused");
     refusal.log = None;
@@ -384,6 +379,7 @@ fn live_session(row: &FamilyRow, config: &TenantConfig, now: Timestamp) -> Optio
         && session.above_floors
         && session.expires_at > now
         && session.idle_expires_at > now
+        && config.sealing_key_lives(session.sealing_key)
         && config.connection(&row.connection_id).is_some();
     let key = row.session_key.filter(|_| lives)?;
     Some(Sid { user: row.id.user, session: key })

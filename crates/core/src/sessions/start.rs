@@ -86,7 +86,11 @@ pub async fn start(
             }
             new.sid.session = SessionKey::generate(&*ctx.entropy);
         } else {
-            let ending = Ending::new(EndingCause::Superseded, Target::Session(row.sid), Actor::User);
+            // The other person is gone from this browser as after a logout; applications keep their refresh tokens.
+            let ending = Ending {
+                preserve_families: true,
+                ..Ending::new(EndingCause::Superseded, Target::Session(row.sid), Actor::User)
+            };
             endings::end(tx, ctx, &ending).await?;
         }
     }

@@ -2,6 +2,7 @@
 
 use curfew_model::{Ctx, EndingCause, Failure, UserId, UserKey};
 use curfew_store::Tx;
+use curfew_store::access::{self, Floors};
 use curfew_store::users::{self, IdentityRow, NewUser};
 use serde_json::{Map, Value};
 
@@ -25,6 +26,10 @@ pub async fn link(
     if primary == secondary {
         return Ok(false);
     }
+    // Sessions that the primary user opened with one of these identities, before it was taken away, stay over.
+    let Some(floor) = access::raise(tx, ctx.tenant, primary, Floors::default()).await? else {
+        return Ok(false);
+    };
     let moving = users::identities(tx, ctx.tenant, secondary).await?;
     let position = users::identities(tx, ctx.tenant, primary).await?.len();
     let ending = Ending::new(EndingCause::UserDeleted, Target::User(*secondary), actor);
@@ -37,7 +42,7 @@ pub async fn link(
     for (index, identity) in moving.into_iter().enumerate() {
         let profile = if identity.position == 0 { from.doc.clone() } else { identity.profile.clone() };
         let position = i64::try_from(position + index).unwrap_or(i64::MAX);
-        let moved = IdentityRow { position, profile, session_floor: 0, ..identity };
+        let moved = IdentityRow { position, profile, session_floor: floor, ..identity };
         users::insert_identity(tx, ctx.tenant, primary, &moved).await?;
     }
     Ok(true)

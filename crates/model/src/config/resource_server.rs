@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::null_as_default;
+use crate::clock::Timestamp;
 use crate::secret::Secret;
 
 /// A scope of an API.
@@ -61,6 +62,8 @@ pub struct ResourceServer {
     pub doc: ResourceServerDoc,
     /// For HS256.
     pub signing_secret: Option<Secret<String>>,
+    /// What was issued for the identifier up to this instant is over: it was for an API that was deleted.
+    pub floor: Timestamp,
 }
 
 impl ResourceServer {
