@@ -16,6 +16,8 @@ mod process;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod smoke;

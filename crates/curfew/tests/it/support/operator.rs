@@ -117,16 +117,30 @@ impl Operator {
 
     /// Makes somebody in a connection.
     pub(crate) async fn make_person_in(&self, connection: &str) -> Person {
+        self.make_person_with(connection, json!({})).await
+    }
+
+    /// Makes somebody in a connection; `more` is merged into the document.
+    pub(crate) async fn make_person_with(&self, connection: &str, more: Value) -> Person {
         let email = format!("{}@example.com", unique("person"));
-        let doc = json!({
+        let mut doc = json!({
             "connection": connection,
             "email": email,
             "password": PASSWORD,
             "email_verified": true,
         });
+        merge(&mut doc, more);
         let made = self.post("/users", doc).await.expect(201).json();
         let user_id = made["user_id"].as_str().unwrap().to_owned();
         Person { user_id, email, password: PASSWORD.to_owned() }
+    }
+
+    /// Makes a database connection that no client has yet, and answers its name.
+    pub(crate) async fn make_connection(&self, options: Value) -> String {
+        let name = unique("connection");
+        let doc = json!({ "name": name, "strategy": "auth0", "options": options });
+        self.post("/connections", doc).await.expect(201);
+        name
     }
 
     /// The id of a connection.
