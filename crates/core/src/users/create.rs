@@ -122,6 +122,9 @@ fn complete(new: &mut NewUser) -> Option<&'static str> {
     } else if !doc.contains_key("phone_number") {
         return Some("email or username");
     }
+    if new.connection.doc.options.requires_username && !doc.contains_key("username") {
+        return Some("username");
+    }
     if let Some(username) = doc.get("username").and_then(Value::as_str).map(str::to_owned) {
         let Some(username) = super::normalize_username(&username) else { return Some("username") };
         doc.insert("username".to_owned(), json!(username));

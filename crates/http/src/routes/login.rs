@@ -279,6 +279,11 @@ pub(super) async fn submit_signup(
             &[FormFault::EmailInvalid],
         );
     }
+    let asks_username = interact::connections(&visit.opened).any(|c| c.doc.options.requires_username);
+    if asks_username && curfew_core::users::normalize_username(&username).is_none() {
+        let faults = [FormFault::UsernameInvalid];
+        return render_signup(&ctx, &visit, StatusCode::BAD_REQUEST, (&email, &username), &faults);
+    }
     let cookie = cookies::session(&headers, &ctx);
     let transaction = visit.transaction();
     let result = interact::submit_signup(&app.core, &ctx, copy(&visit.opened), doc, password, cookie).await;
