@@ -48,7 +48,7 @@ pub struct TenantConfig {
     /// Connections.
     pub connections: Vec<Connection>,
     /// The JWKS as it is served.
-    jwks_json: String,
+    pub(crate) jwks_json: String,
 }
 
 impl TenantConfig {

@@ -9,6 +9,7 @@ pub mod authorize;
 pub mod clients;
 pub mod config;
 pub mod endings;
+pub mod fuzz;
 pub mod grants;
 pub mod issue;
 pub mod logout;

@@ -5,6 +5,7 @@
 
 pub mod context;
 pub mod cookies;
+pub mod fuzz;
 pub mod pages;
 pub mod render;
 pub mod routes;

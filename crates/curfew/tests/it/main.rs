@@ -24,3 +24,23 @@ mod smoke;
 
 #[cfg(test)]
 mod authorize;
+#[cfg(test)]
+mod client_auth;
+#[cfg(test)]
+mod cors;
+#[cfg(test)]
+mod discovery;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod hosts;
+#[cfg(test)]
+mod logout;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod refresh;
+#[cfg(test)]
+mod signup;
+#[cfg(test)]
+mod token;

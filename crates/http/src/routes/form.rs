@@ -14,10 +14,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 
 /// Why a body or query cannot be read; may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BadForm(pub(super) String);
+pub(crate) struct BadForm(pub(super) String);
 
 /// Reads a query or a form body.
-pub(super) fn urlencoded(text: &str) -> Result<HashMap<String, String>, BadForm> {
+pub(crate) fn urlencoded(text: &str) -> Result<HashMap<String, String>, BadForm> {
     let mut values = HashMap::new();
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
         if value.contains('\0') {
@@ -55,13 +55,13 @@ fn json(body: &[u8]) -> Result<HashMap<String, String>, BadForm> {
 }
 
 /// Whether the body is JSON.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Reads a body of either kind.
-pub(super) fn body(headers: &HeaderMap, body: &[u8]) -> Result<HashMap<String, String>, BadForm> {
+pub(crate) fn body(headers: &HeaderMap, body: &[u8]) -> Result<HashMap<String, String>, BadForm> {
     if is_json(headers) {
         return json(body);
     }
@@ -70,7 +70,7 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8]) -> Result<HashMap<String, S
 }
 
 /// Reads a body of either kind as it came from the connection: one that is too large, or broke off, is a bad form too.
-pub(super) fn read(
+pub(crate) fn read(
     headers: &HeaderMap,
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<HashMap<String, String>, BadForm> {
@@ -79,7 +79,7 @@ pub(super) fn read(
 }
 
 /// The client's authentication from body and `Authorization` header (RFC 6749 §2.3.1).
-pub(super) fn client_credentials(headers: &HeaderMap, values: &HashMap<String, String>) -> ClientCredentials {
+pub(crate) fn client_credentials(headers: &HeaderMap, values: &HashMap<String, String>) -> ClientCredentials {
     let own = |name: &str| values.get(name).filter(|value| !value.is_empty()).cloned();
     let mut credentials = ClientCredentials {
         client_id: own("client_id"),
@@ -118,13 +118,13 @@ fn percent_decode(text: &str) -> String {
 }
 
 /// The bearer token of a request's header (RFC 6750 §2.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 /// As the rules want them.
-pub(super) fn parameters(values: HashMap<String, String>) -> Parameters {
+pub(crate) fn parameters(values: HashMap<String, String>) -> Parameters {
     Parameters::new(values)
 }
 

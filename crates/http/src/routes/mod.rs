@@ -2,7 +2,7 @@
 
 mod authorize;
 mod dbconnections;
-mod form;
+pub(crate) mod form;
 mod login;
 mod logout;
 pub mod management;
