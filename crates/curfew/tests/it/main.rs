@@ -10,6 +10,7 @@
 mod support;
 
 #[cfg(test)]
+#[macro_use]
 #[expect(dead_code, reason = "callers of every kind are offered; not every kind of story is told yet")]
 mod process;
 

@@ -1,3 +1,4 @@
-//! An ending against everything that happens at the same time.
+//! What happens at the same time: endings against everything, and one thing presented twice.
 
 mod block;
+mod presentations;

@@ -6,10 +6,12 @@ pub(crate) mod connection;
 pub(crate) mod dice;
 
 use std::fs::{File, OpenOptions};
+use std::future::Future;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use curfew_model::{Entropy, SystemEntropy};
 use curfew_store::executor::Database;
@@ -21,6 +23,38 @@ use tempfile::TempDir;
 pub(crate) const BOOTSTRAP_ID: &str = "bootstrap";
 /// Its secret.
 pub(crate) const BOOTSTRAP_SECRET: &str = "a secret that is long enough to be one";
+
+/// Declares stories of a running server: `fn name(place) { … }` becomes the tests `name::sqlite` and `name::postgres`.
+/// The body is asynchronous.
+macro_rules! in_a_process {
+    ($($(#[$attribute:meta])* fn $name:ident($place:ident) $body:block)*) => {$(
+        $(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            async fn story($place: ::std::sync::Arc<$crate::process::Place>) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $crate::process::run(::curfew_store::Engine::Sqlite, story).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $crate::process::run(::curfew_store::Engine::Postgres, story).await;
+            }
+        }
+    )*};
+}
+
+/// Tells a story of a server that runs on an empty database.
+pub(crate) async fn run<F: Future<Output = ()>>(engine: Engine, story: impl FnOnce(Arc<Place>) -> F) {
+    let place = Arc::new(Place::new(engine));
+    let server = place.start();
+    Box::pin(story(Arc::clone(&place))).await;
+    server.kill();
+    place.assert_no_panic();
+}
 
 /// Where a server's data are, and where it listens: both stay over restarts.
 pub(crate) struct Place {
