@@ -1,4 +1,5 @@
 //! What happens at the same time: endings against everything, and one thing presented twice.
 
 mod block;
+mod interleavings;
 mod presentations;

@@ -107,6 +107,11 @@ impl Place {
         self.address
     }
 
+    /// How the server connects to PostgreSQL, if that is where its data are.
+    pub(crate) fn database_url(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
     /// Where the server writes its log.
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("server.log")
