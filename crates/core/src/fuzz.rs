@@ -70,6 +70,7 @@ static CONFIG: LazyLock<TenantConfig> = LazyLock::new(|| {
         identifier: API.to_owned(),
         doc: read(json!({"scopes": [{"value": "read:things"}], "allow_offline_access": true})),
         signing_secret: None,
+        floor: curfew_model::Timestamp::from_micros(0),
     };
     let enabled =
         |client: &Client| ConnectionClient { client_id: client.id.clone(), enabled: true, epoch: 0 };

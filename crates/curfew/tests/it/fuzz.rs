@@ -12,7 +12,10 @@ use proptest::sample::Index;
 type Target = fn(&[u8]) -> bool;
 
 /// Every entry, by target: file name and content.
-static CORPUS: LazyLock<BTreeMap<String, Vec<(String, Vec<u8>)>>> = LazyLock::new(|| {
+/// Files by target: name and bytes.
+type Corpus = BTreeMap<String, Vec<(String, Vec<u8>)>>;
+
+static CORPUS: LazyLock<Corpus> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let list =
         |path: &Path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();

@@ -157,7 +157,7 @@ in_a_box! {
         let operator = curfew.operator().await;
         let (client, ada) = (password_client(&operator).await, operator.make_person().await);
         let grant = |username: &str, password: &str, more: &[(&str, &str)]| {
-            let mut fields = vec![("username", username.to_owned()), ("password", password.to_owned())];
+            let mut fields = [("username", username.to_owned()), ("password", password.to_owned())];
             let names: Vec<(String, String)> = more.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
             let client = client.clone();
             async move {
