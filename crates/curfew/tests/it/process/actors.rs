@@ -124,6 +124,7 @@ fn application(number: usize, leeway: u32) -> Value {
     json!({
         "name": format!("Application {number}"),
         "app_type": "regular_web",
+        "oidc_conformant": true,
         "token_endpoint_auth_method": "client_secret_post",
         "grant_types": ["authorization_code", "refresh_token"],
         "callbacks": [CALLBACK],

@@ -72,6 +72,8 @@ impl Run {
 
     fn violate(&self, what: String) {
         self.violations.lock().unwrap().push(what);
+        // There may never be enough successes now.
+        self.enough.notify_one();
     }
 }
 
