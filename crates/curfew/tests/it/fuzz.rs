@@ -12,7 +12,6 @@ use proptest::sample::Index;
 type Target = fn(&[u8]) -> bool;
 
 /// Every entry, by target: file name and content.
-/// Files by target: name and bytes.
 type Corpus = BTreeMap<String, Vec<(String, Vec<u8>)>>;
 
 static CORPUS: LazyLock<Corpus> = LazyLock::new(|| {
