@@ -119,7 +119,7 @@ impl Sample {
     }
 }
 
-/// Seconds that [`scenario`] takes, for the plan.
+/// Seconds that `scenario` takes, for the plan.
 pub(crate) fn planned_seconds(scenario: Scenario, scale: Scale) -> f64 {
     let rounds = u32::try_from(scale.rounds).map_or(1.0, f64::from);
     2.0 * rounds * seconds_of(scenario, scale) + scale.open_seconds + 0.5

@@ -312,7 +312,14 @@ fn every_package_keeps_the_rules_of_the_workspace() {
 
 /// Statements outside the store, where no test would prepare them on both engines.
 fn stray_sql(file: &File) -> Vec<String> {
-    let may = ["crates/store/", "crates/testkit/", "bench/", "xtask/"];
+    // The last one stops real requests in the middle, for which it holds row locks from outside.
+    let may = [
+        "crates/store/",
+        "crates/testkit/",
+        "bench/",
+        "xtask/",
+        "crates/curfew/tests/it/races/interleavings.rs",
+    ];
     if !file.is(&["rs"]) || may.iter().any(|folder| file.path.starts_with(folder)) {
         return Vec::new();
     }

@@ -27,6 +27,7 @@ pub mod statement;
 pub mod tenants;
 pub mod users;
 pub mod value;
+pub mod verify;
 
 pub use executor::{Engine, Lane, Store, StoreOptions, Tx};
 pub use row::{FromValue, Row};
@@ -51,6 +52,7 @@ const STATEMENTS: &[&[&Statement]] = &[
     signing_keys::ALL,
     tenants::ALL,
     users::ALL,
+    verify::ALL,
 ];
 
 /// Every statement of the store.

@@ -10,6 +10,8 @@ mod disk;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod integrity;
+#[cfg(test)]
 mod lanes;
 #[cfg(test)]
 mod lost_connections;

@@ -107,7 +107,9 @@ fn no_sql_stands_outside_the_store() {
         sources(&root.join(folder), &mut files);
     }
     let store = root.join("crates/store");
-    files.retain(|file| !file.starts_with(&store));
+    // A test that stops real requests in the middle has to hold row locks from outside.
+    let holds_locks = root.join("crates/curfew/tests/it/races/interleavings.rs");
+    files.retain(|file| !file.starts_with(&store) && *file != holds_locks);
     assert!(files.len() > 20, "there are sources to look through");
     let mut found = Vec::new();
     for file in files {

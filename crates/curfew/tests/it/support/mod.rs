@@ -204,5 +204,7 @@ impl Curfew {
     /// Checks the integrity of the whole store.
     pub(crate) async fn verify(&self) {
         self.core.logs.drain().await;
+        let wrong = self.store().read_long((), |tx, ()| Box::pin(curfew_store::verify::verify(tx))).await;
+        assert_eq!(wrong.expect("the store can be read"), Vec::<String>::new());
     }
 }
