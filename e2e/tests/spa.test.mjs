@@ -192,6 +192,7 @@ onEachEngine('auth0-spa-js', (engine) => {
       const page = await person.newPage();
       const refused = page.waitForEvent('console', (message) => message.text().includes('frame-ancestors'));
       await page.goto(thief.origin);
+      await waitForStatus(page, 'signed out');
       assert.equal((await getTokenSilently(page, { cacheMode: 'off' })).error, 'timeout');
       await refused;
     });
