@@ -8,9 +8,6 @@ use crate::Core;
 use crate::access_tokens::{self, Rejection, is_userinfo};
 use crate::issue::{Subject, has_scope, profile_claims};
 
-/// A sign of the person is written when the stored one is older.
-const ACTIVITY_SECONDS: i64 = 900;
-
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
@@ -31,11 +28,11 @@ pub async fn claims(core: &Core, ctx: &Ctx, token: &str) -> Result<Result<Value,
         return Ok(Err(Denied::Scope));
     }
     let user_key = live.claims.cfw.user.unwrap_or(UserKey([0; 12]));
-    let stale = ctx.now.plus_seconds(-ACTIVITY_SECONDS);
+    let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
     if user.last_activity.is_none_or(|at| at <= stale) {
         core.store
             .transact(Lane::Ordinary, (ctx.clone(), user_key), |tx, (ctx, user)| {
-                let stale = ctx.now.plus_seconds(-ACTIVITY_SECONDS);
+                let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
                 Box::pin(users::record_activity(tx, ctx.tenant, user, ctx.now, stale))
             })
             .await?;

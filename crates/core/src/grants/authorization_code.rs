@@ -29,8 +29,6 @@ pub const CODE_SECONDS: i64 = 120;
 const CONSUMED_KEPT_SECONDS: i64 = 3600;
 /// Live families of one user and client.
 const FAMILIES_MAX: usize = 200;
-/// A sign of the person is written when the stored one is older.
-const ACTIVITY_SECONDS: i64 = 900;
 
 /// Everything a code is bound to; sealed, it is the code. Short names: the value travels in a URL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -221,8 +219,8 @@ async fn redeem(
         return Ok(Decision::Refused(invalid_code("consent was withdrawn")));
     }
     sessions::join_client(tx, ctx.tenant, &sid, &client.id, ctx.now).await?;
-    if session.last_activity.is_none_or(|at| at.plus_seconds(ACTIVITY_SECONDS) <= ctx.now) {
-        let stale = ctx.now.plus_seconds(-ACTIVITY_SECONDS);
+    if session.last_activity.is_none_or(|at| at.plus_seconds(crate::users::ACTIVITY_SECONDS) <= ctx.now) {
+        let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
         users::record_activity(tx, ctx.tenant, &code.user, ctx.now, stale).await?;
     }
     let Some(user) = users::find(tx, ctx.tenant, &code.user).await? else {

@@ -19,9 +19,6 @@ use crate::endings::{self, Actor, Ending, Target, takes_families_of_session};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope, scope_values};
 use crate::logs::LogEntry;
 
-/// A sign of the person is written when the stored one is older.
-const ACTIVITY_SECONDS: i64 = 900;
-
 fn unknown(detail: &'static str) -> Refusal {
     Refusal::new(OAuthCode::InvalidGrant, "Unknown or invalid refresh token.")
         .detail(detail)
@@ -108,7 +105,7 @@ async fn decide(
         exchange_unrotated(tx, ctx, config, client, row, value).await?
     };
     if let Decision::Granted(exchanged) = &decided {
-        let stale = ctx.now.plus_seconds(-ACTIVITY_SECONDS);
+        let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
         if exchanged.row.last_activity.is_none_or(|at| at <= stale) {
             users::record_activity(tx, ctx.tenant, &id.user, ctx.now, stale).await?;
         }

@@ -17,6 +17,9 @@ pub use update::{Change, Changed, update};
 use curfew_model::config::Connection;
 use serde_json::{Map, Value};
 
+/// A sign of the person (`last_activity`) is written when the stored one is older than this.
+pub(crate) const ACTIVITY_SECONDS: i64 = 900;
+
 /// Longest e-mail address (RFC 5321 §4.5.3.1).
 pub const EMAIL_BYTES_MAX: usize = 254;
 
