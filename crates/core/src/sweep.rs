@@ -79,7 +79,7 @@ async fn end_overdue_sessions(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
         for (sid, expires_at) in &page {
             let over = *expires_at <= ctx.now;
             let cause = if over { EndingCause::LifetimeReached } else { EndingCause::IdleTimeout };
-            end_overdue(core, ctx, sid, cause).await?;
+            end_overdue(core, ctx, sid, cause, None).await?;
             ended += 1;
         }
     }

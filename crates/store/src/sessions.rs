@@ -1,5 +1,6 @@
 //! Sessions, and the clients that took part in them.
 
+use curfew_model::config::SessionLifetimes;
 use curfew_model::{ClientId, Failure, SessionKey, Sid, TenantId, Timestamp, UserId, UserKey};
 
 use crate::{Row, Tx, params, statements};
@@ -46,9 +47,17 @@ statements! {
         authenticated_at = $8, updated_at = $8, last_interacted_at = $8, idle_expires_at = $9, expires_at = $10, \
         persistent = $11, device = $12, methods = $13 \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
-    /// The session was used.
-    pub TOUCH = "update sessions set last_interacted_at = $4, updated_at = $4, idle_expires_at = $5, device = $6 \
+    /// The session was used. The absolute end only comes nearer, and stays where an authentication put it meanwhile.
+    pub TOUCH = "update sessions set last_interacted_at = $4, updated_at = $4, idle_expires_at = $5, device = $6, \
+        expires_at = case when authenticated_at = $7 and expires_at > $8 then $8 else expires_at end \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// Brings the ends of a session forward to those that life-times of `$4` and `$5` microseconds give it. They count
+    /// from the row's own instants, so that a use or an authentication of meanwhile counts.
+    pub SHORTEN = "update sessions set \
+        expires_at = case when authenticated_at + $4 < expires_at then authenticated_at + $4 else expires_at end, \
+        idle_expires_at = case when last_interacted_at + $5 < idle_expires_at then last_interacted_at + $5 \
+            else idle_expires_at end \
+        where tenant = $1 and user_key = $2 and session_key = $3 and persistent = $6 and ended_at is null";
     /// The session ends; no row changes when it has ended before.
     pub END = "update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
@@ -299,17 +308,50 @@ pub async fn reauthenticate(tx: &mut Tx, tenant: TenantId, new: &NewSession) -> 
     Ok(tx.run(&REAUTHENTICATE, parameters).await? == 1)
 }
 
+/// A use of a session.
+#[derive(Debug, Clone)]
+pub struct Use {
+    /// Of which.
+    pub sid: Sid,
+    /// Now.
+    pub now: Timestamp,
+    /// End by idleness, counted anew.
+    pub idle_expires_at: Timestamp,
+    /// End in any case, as it was seen; a later one is brought forward to it.
+    pub expires_at: Timestamp,
+    /// The authentication from which that end counts.
+    pub authenticated_at: Timestamp,
+    /// JSON.
+    pub device: String,
+}
+
 /// Notes a use; `false` when the session has ended meanwhile.
-pub async fn touch(
+pub async fn touch(tx: &mut Tx, tenant: TenantId, used: &Use) -> Result<bool, Failure> {
+    let parameters = params![
+        tenant,
+        &used.sid.user,
+        &used.sid.session,
+        used.now,
+        used.idle_expires_at,
+        &used.device,
+        used.authenticated_at,
+        used.expires_at
+    ];
+    Ok(tx.run(&TOUCH, parameters).await? == 1)
+}
+
+/// Brings the ends of a session forward to those that the tenant's life-times give it now; they never move back.
+/// `persistent` says which life-times these are.
+pub async fn shorten(
     tx: &mut Tx,
     tenant: TenantId,
     sid: &Sid,
-    now: Timestamp,
-    idle_expires_at: Timestamp,
-    device: &str,
-) -> Result<bool, Failure> {
-    let parameters = params![tenant, &sid.user, &sid.session, now, idle_expires_at, device];
-    Ok(tx.run(&TOUCH, parameters).await? == 1)
+    lifetimes: SessionLifetimes,
+    persistent: bool,
+) -> Result<(), Failure> {
+    let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
+    let (absolute, idle) = (micros(lifetimes.absolute_seconds), micros(lifetimes.idle_seconds));
+    tx.run(&SHORTEN, params![tenant, &sid.user, &sid.session, absolute, idle, persistent]).await.map(|_| ())
 }
 
 /// Ends one session; `false` when it had ended before.

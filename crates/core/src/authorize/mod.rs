@@ -294,11 +294,11 @@ async fn note_use(
     config: &Arc<TenantConfig>,
     session: &SessionRow,
 ) -> Result<bool, Failure> {
-    let Some(idle_expires_at) = touch_due(session, config, ctx.now) else { return Ok(true) };
-    let arguments = (ctx.clone(), session.clone(), idle_expires_at);
+    let Some(ends) = touch_due(session, config, ctx.now) else { return Ok(true) };
+    let arguments = (ctx.clone(), session.clone(), ends);
     core.store
-        .transact(Lane::Ordinary, arguments, |tx, (ctx, session, idle)| {
-            Box::pin(touch(tx, ctx, session, *idle))
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, session, ends)| {
+            Box::pin(touch(tx, ctx, session, *ends))
         })
         .await
 }
