@@ -42,6 +42,8 @@ mod pages;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod signup;
 #[cfg(test)]
 mod token;

@@ -1,11 +1,12 @@
 //! A browser: it keeps cookies and fills in forms. It follows no redirect by itself.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use http::Request;
-use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE, USER_AGENT};
 
 use super::{Answer, Application, Curfew, ISSUER, Person};
 
@@ -14,22 +15,29 @@ use super::{Answer, Application, Curfew, ISSUER, Person};
 pub(crate) struct Browser {
     curfew: Curfew,
     jar: Arc<Mutex<BTreeMap<String, String>>>,
+    ip: IpAddr,
+    user_agent: &'static str,
 }
 
 impl Browser {
     pub(super) fn new(curfew: Curfew) -> Self {
-        Self { curfew, jar: Arc::default() }
+        Self { curfew, jar: Arc::default(), ip: Ipv4Addr::LOCALHOST.into(), user_agent: "" }
+    }
+
+    /// The same browser at another address, after an update.
+    pub(crate) fn moved(&self, ip: IpAddr, user_agent: &'static str) -> Self {
+        Self { ip, user_agent, ..self.clone() }
     }
 
     /// The same browser, sent to another node by the load balancer.
     pub(crate) fn at(&self, node: &Curfew) -> Self {
-        Self { curfew: node.clone(), jar: Arc::clone(&self.jar) }
+        Self { curfew: node.clone(), ..self.clone() }
     }
 
     /// Another browser with a copy of the cookies as they are now: what a thief has, or a Back button.
     pub(crate) fn copy(&self) -> Self {
         let jar = self.jar.lock().unwrap().clone();
-        Self { curfew: self.curfew.clone(), jar: Arc::new(Mutex::new(jar)) }
+        Self { jar: Arc::new(Mutex::new(jar)), ..self.clone() }
     }
 
     /// `GET` of one of the server's own addresses, with or without the issuer in front.
@@ -52,7 +60,10 @@ impl Browser {
         if !cookies.is_empty() {
             request.headers_mut().insert(COOKIE, cookies.parse().unwrap());
         }
-        let answer = self.curfew.send(request).await;
+        if !self.user_agent.is_empty() {
+            request.headers_mut().insert(USER_AGENT, self.user_agent.parse().unwrap());
+        }
+        let answer = self.curfew.send_at_home(SocketAddr::from((self.ip, 50_000)), request).await;
         let mut jar = self.jar.lock().unwrap();
         for line in answer.headers.get_all(SET_COOKIE) {
             let line = line.to_str().unwrap();

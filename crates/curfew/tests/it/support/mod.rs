@@ -157,10 +157,15 @@ impl Curfew {
     }
 
     /// Sends one request. Redirects are answers, nothing follows them.
-    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_at_home(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)), request).await
+    }
+
+    /// Sends one request to the issuer's host, from an address.
+    async fn send_at_home(&self, peer: SocketAddr, mut request: Request<Body>) -> Answer {
         let host = ISSUER.trim_start_matches("https://").trim_end_matches('/');
         request.headers_mut().insert(HOST, host.parse().unwrap());
-        self.send_from(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)), request).await
+        self.send_from(peer, request).await
     }
 
     /// Sends one request as it is, from an address.
