@@ -264,7 +264,8 @@ create table session_clients (
     primary key (tenant, user_key, session_key, client_id)
 ) /*sqlite without rowid */;
 
--- A refresh token is (family, generation). `request_id` is the request that won the newest generation.
+-- A refresh token is (family, generation). `request_id` is the request that won the newest generation;
+-- `auth_time_wanted` whether the authorization request asked for `auth_time`, which every ID token then carries.
 create table families (
     tenant          bigint not null,
     user_key        bytea  not null,
@@ -277,6 +278,7 @@ create table families (
     scope           text   not null,
     session_key     bytea,
     auth_time       bigint not null,
+    auth_time_wanted bigint not null,
     provider        text   not null,
     identity_id     text   not null,
     counter         bigint not null,

@@ -13,7 +13,8 @@ statements! {
         f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
-        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key \
+        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key, \
+        f.auth_time_wanted \
         from families f \
         join tenants t on t.tenant = f.tenant \
         left join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
@@ -30,7 +31,8 @@ statements! {
         f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
-        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key \
+        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key, \
+        f.auth_time_wanted \
         from families f \
         join tenants t on t.tenant = f.tenant \
         join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
@@ -49,9 +51,10 @@ statements! {
     /// A new family.
     pub INSERT = "insert into families (tenant, user_key, grant_key, client_id, client_counter, connection_id, \
         connection_epoch, audience, scope, session_key, auth_time, provider, identity_id, counter, generation, rotating, \
-        secret_hash, sealing_key, issuer, request_id, created_at, rotated_at, idle_expires_at, expires_at, device) \
+        secret_hash, sealing_key, issuer, request_id, created_at, rotated_at, idle_expires_at, expires_at, device, \
+        auth_time_wanted) \
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15, $16, $17, $18, $19, $20, $20, \
-        $21, $22, $23)";
+        $21, $22, $23, $24)";
     /// One rotation: the newest generation gives way to the next. The floors are guarded here as well, because they
     /// may have moved since the chain was read.
     pub ROTATE = "update families set generation = generation + 1, rotated_at = $5, last_exchanged_at = $5, \
@@ -121,6 +124,8 @@ pub struct FamilyRow {
     pub session_key: Option<SessionKey>,
     /// When the person authenticated.
     pub auth_time: Timestamp,
+    /// Whether ID tokens say so.
+    pub auth_time_wanted: bool,
     /// Provider of the identity.
     pub provider: String,
     /// Id of the identity.
@@ -219,6 +224,8 @@ pub struct NewFamily {
     pub session_key: Option<SessionKey>,
     /// When the person authenticated.
     pub auth_time: Timestamp,
+    /// Whether ID tokens say so.
+    pub auth_time_wanted: bool,
     /// Provider of the identity.
     pub provider: String,
     /// Id of the identity.
@@ -299,6 +306,7 @@ fn family(row: &Row) -> Result<FamilyRow, Failure> {
         last_activity: row.get(42)?,
         user_doc: row.get(43)?,
         user_updated_at: row.get(44)?,
+        auth_time_wanted: row.get(46)?,
     })
 }
 
@@ -347,7 +355,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, new: &NewFamily) -> Result<()
         new.now,
         new.idle_expires_at,
         new.expires_at,
-        &new.device
+        &new.device,
+        new.auth_time_wanted
     ];
     tx.run(&INSERT, parameters).await.map(|_| ())
 }

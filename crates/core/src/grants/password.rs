@@ -130,6 +130,7 @@ async fn record(
             scope: login.scope.clone(),
             session: None,
             auth_time: ctx.now,
+            auth_time_wanted: false,
             identity: (login.person.provider.clone(), login.person.identity_id.clone()),
             connection: (login.person.connection_id.clone(), login.epoch),
             counter: login.person.counter,

@@ -337,7 +337,9 @@ fn respond(
     let id_token = if has_scope(&scope, "openid") {
         // The ID token keeps the session it came from (OIDC Core §12.2), also when that is over.
         let original = row.session_key.map(|session| Sid { user: row.id.user, session });
-        let request = IdTokenRequest { claims_scope: &scope, ..IdTokenRequest::default() };
+        // OIDC Core §12.2: `auth_time` is of the original authentication. Who asked for it once checks it in every one.
+        let auth_time = row.auth_time_wanted.then_some(row.auth_time);
+        let request = IdTokenRequest { auth_time, claims_scope: &scope, ..IdTokenRequest::default() };
         Some(issue::id_token(config, ctx, &Issue { sid: original, ..issue.clone() }, &request)?)
     } else {
         None

@@ -41,6 +41,7 @@ impl Api {
             scope: "openid offline_access".into(),
             session_key: session.map(|sid| sid.session),
             auth_time: ctx.now,
+            auth_time_wanted: false,
             provider: "auth0".into(),
             identity_id: person.id.0.trim_start_matches("auth0|").to_owned(),
             counter: person.counter,
