@@ -28,6 +28,7 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, EngineName, Scale};
 use crate::failed::{Failed, Result};
+use crate::load::Waiting;
 use crate::measure::{Row, Stage};
 use crate::proc::{Machine, Steal, pin_this_thread, pin_tree};
 use crate::program::{Place, Program};
@@ -86,7 +87,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let floor = Program::start_floor(arguments.server_core)?;
     let mut results = Vec::new();
     for engine in engines {
-        let rows = scenarios_on(engine, arguments, scale, &scenarios, &floor, &mut progress).await?;
+        let core_is_shared = engine == EngineName::Postgres && database_core == arguments.generator_core;
+        let alone = machine.cores > 1 && !core_is_shared;
+        let waiting = if alone { Waiting::Awake } else { Waiting::Asleep };
+        let rows = scenarios_on(engine, arguments, scale, waiting, &scenarios, &floor, &mut progress).await?;
         let size = if scale.sessions == 0 {
             None
         } else {
@@ -139,6 +143,7 @@ async fn scenarios_on(
     engine: EngineName,
     arguments: &Arguments,
     scale: Scale,
+    waiting: Waiting,
     scenarios: &[Scenario],
     floor: &Program,
     progress: &mut Progress,
@@ -166,7 +171,7 @@ async fn scenarios_on(
     }
     let database_pid = arguments.postgres_pid.filter(|_| engine == EngineName::Postgres);
     let connections = arguments.connections;
-    let stage = Stage { curfew: &curfew, floor, world: Rc::new(world), database_pid, connections };
+    let stage = Stage { curfew: &curfew, floor, world: Rc::new(world), database_pid, connections, waiting };
     let mut rows = Vec::new();
     for &scenario in scenarios {
         rows.push(stage.measure(scenario, scale, engine.title(), progress).await?);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::arguments::Scale;
 use crate::failed::{Failed, Result};
 use crate::floor;
-use crate::load::{Outcome, Target, closed, open};
+use crate::load::{Outcome, Target, Waiting, closed, open};
 use crate::proc::{cpu_of, cpu_of_tree};
 use crate::program::Program;
 use crate::progress::Progress;
@@ -143,6 +143,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) database_pid: Option<i32>,
     /// Connections of the closed loop.
     pub(crate) connections: usize,
+    /// What the generator does while it waits.
+    pub(crate) waiting: Waiting,
 }
 
 impl Stage<'_> {
@@ -162,7 +164,7 @@ impl Stage<'_> {
         let seconds = seconds_of(scenario, scale);
         // Caches fill, and what is made at first use is made: on both sides, and not counted.
         for target in [&floor, &curfew] {
-            closed(target, connections, 0.2).await?;
+            closed(target, connections, 0.2, self.waiting).await?;
         }
         let (mut floors, mut servers) = (Vec::new(), Vec::new());
         for round in 0..scale.rounds {
@@ -184,7 +186,8 @@ impl Stage<'_> {
             let hashes = scenario == Scenario::PasswordLogin;
             let connections = if hashes { OPEN_CONNECTIONS_HASHING } else { OPEN_CONNECTIONS };
             let asked = rate.median * OPEN_SHARE;
-            open_outcome = Some((asked, open(&curfew, connections, asked, scale.open_seconds).await?));
+            open_outcome =
+                Some((asked, open(&curfew, connections, asked, scale.open_seconds, self.waiting).await?));
         }
         let failures = servers.iter().map(|sample| sample.outcome.failures).sum::<usize>()
             + open_outcome.as_ref().map_or(0, |(_, outcome)| outcome.failures);
@@ -235,7 +238,7 @@ impl Stage<'_> {
         };
         let of_curfew = matches!(target, Target::Curfew(..));
         let (before, database_before) = (cpu_of(pid)?, database(of_curfew)?);
-        let outcome = closed(target, connections, seconds).await?;
+        let outcome = closed(target, connections, seconds, self.waiting).await?;
         let (after, database_after) = (cpu_of(pid)?, database(of_curfew)?);
         let operations = u32::try_from(outcome.latencies.len()).map_or(f64::MAX, f64::from);
         if outcome.latencies.is_empty() {

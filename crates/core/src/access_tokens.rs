@@ -38,49 +38,112 @@ pub struct LiveToken {
     pub user: Option<ChainUser>,
 }
 
+/// How often a check begins anew because the configuration moved under it.
+const ATTEMPTS_MAX: usize = 8;
+
 /// Checks an access token, JWT or sealed, that is presented to one of this server's own APIs.
 ///
 /// Steps: 1 read it (signature with a key that is not revoked, or seal), 2 issuer, audience, time, 3 client, API and
 /// key still there and above their floors, 4 the user's chain.
+///
+/// Step 1 uses the configuration that is cached. The one statement of step 3 or 4 tells which versions hold in the
+/// instant it speaks of; when they are others everything is decided anew with those.
 pub async fn check(
     core: &Core,
     ctx: &Ctx,
     token: &str,
     is_audience: fn(&str, &TenantConfig) -> bool,
 ) -> Result<Result<LiveToken, Rejection>, Failure> {
-    let config = core.tenant(ctx.tenant).await?;
-    let claims = match read(&config, token) {
-        Ok(claims) => claims,
-        Err(rejection) => return Ok(Err(rejection)),
+    let mut config = match core.cached_tenant(ctx.tenant) {
+        Some(config) => config,
+        None => core.tenant(ctx.tenant).await?,
     };
-    if !config.is_own_issuer(&claims.iss) || !claims.aud.iter().any(|aud| is_audience(aud, &config)) {
-        return Ok(Err(Rejection::Invalid));
+    for _ in 0..ATTEMPTS_MAX {
+        match attempt(core, ctx, &config, token, is_audience).await? {
+            Attempt::Decided(decided) => return Ok(*decided),
+            Attempt::Moved(newer) => config = newer,
+        }
     }
-    if claims.exp <= ctx.now.seconds() {
-        return Ok(Err(Rejection::Expired));
-    }
-    if claims.iat > ctx.now.seconds() + CLOCK_SECONDS {
-        return Ok(Err(Rejection::Invalid));
-    }
+    Err(Failure::Contention)
+}
+
+enum Attempt {
+    Decided(Box<Result<LiveToken, Rejection>>),
+    /// The configuration is another one by now.
+    Moved(Arc<TenantConfig>),
+}
+
+async fn attempt(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    token: &str,
+    is_audience: fn(&str, &TenantConfig) -> bool,
+) -> Result<Attempt, Failure> {
+    let decided = |decided| Ok(Attempt::Decided(Box::new(decided)));
+    let claims = match read_for(config, ctx, token, is_audience) {
+        Ok(claims) => claims,
+        Err(rejection) => {
+            // Perhaps its key, or its issuer, is newer than what is cached.
+            let now = core.tenant(ctx.tenant).await?;
+            return if now.version == config.version {
+                decided(Err(rejection))
+            } else {
+                Ok(Attempt::Moved(now))
+            };
+        }
+    };
     let client_id = ClientId(claims.client_id.clone());
-    let (config, client) = core.configuration(ctx.tenant, &client_id).await?;
-    let Some(client) = client else { return Ok(Err(Rejection::Ended)) };
-    if !configuration_lives(&claims, &config, &client) {
-        return Ok(Err(Rejection::Ended));
-    }
     if claims.cfw.user.is_none() {
-        let live = claims.sub == format!("{}@clients", client.id) && client_grant_lives(&claims, &client);
-        let token = LiveToken { claims, config, client, user: None };
-        return Ok(if live { Ok(token) } else { Err(Rejection::Ended) });
+        let (now, client) = core.configuration(ctx.tenant, &client_id).await?;
+        if now.version != config.version {
+            return Ok(Attempt::Moved(now));
+        }
+        let Some(client) = client else { return decided(Err(Rejection::Ended)) };
+        let live = configuration_lives(&claims, config, &client)
+            && claims.sub == format!("{}@clients", client.id)
+            && client_grant_lives(&claims, &client);
+        let token = LiveToken { claims, config: now, client, user: None };
+        return decided(if live { Ok(token) } else { Err(Rejection::Ended) });
     }
-    let chain = token_chain(core, ctx, &claims, client_id).await?;
-    let live = user_lives(&claims, &chain, &config, &client, ctx.now);
-    Ok(match chain.user {
+    let chain = token_chain(core, ctx, &claims, client_id.clone()).await?;
+    let now = core.tenant_at(ctx.tenant, chain.tenant_version).await?;
+    if now.version != config.version {
+        return Ok(Attempt::Moved(now));
+    }
+    let client = match chain.client_version {
+        Some(version) => core.client_at(config, &client_id, version).await?,
+        None => None,
+    };
+    let Some(client) = client else { return decided(Err(Rejection::Ended)) };
+    let live = configuration_lives(&claims, config, &client)
+        && user_lives(&claims, &chain, config, &client, ctx.now);
+    decided(match chain.user {
         Some(user) if live && user.user_id == UserId(claims.sub.clone()) => {
-            Ok(LiveToken { claims, config, client, user: Some(user) })
+            Ok(LiveToken { claims, config: now, client, user: Some(user) })
         }
         _ => Err(Rejection::Ended),
     })
+}
+
+/// Reads a token and holds issuer, audience and time against this request.
+fn read_for(
+    config: &TenantConfig,
+    ctx: &Ctx,
+    token: &str,
+    is_audience: fn(&str, &TenantConfig) -> bool,
+) -> Result<AccessToken, Rejection> {
+    let claims = read(config, token)?;
+    if !config.is_own_issuer(&claims.iss) || !claims.aud.iter().any(|aud| is_audience(aud, config)) {
+        return Err(Rejection::Invalid);
+    }
+    if claims.exp <= ctx.now.seconds() {
+        return Err(Rejection::Expired);
+    }
+    if claims.iat > ctx.now.seconds() + CLOCK_SECONDS {
+        return Err(Rejection::Invalid);
+    }
+    Ok(claims)
 }
 
 /// Reads a token without asking whether it lives.

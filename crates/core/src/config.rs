@@ -161,6 +161,11 @@ impl Core {
         self.configuration(tenant, &ClientId(String::new())).await.map(|(config, _)| config)
     }
 
+    /// The tenant's configuration as it was when it was last read; for those who learn its version later and compare.
+    pub(crate) fn cached_tenant(&self, tenant: TenantId) -> Option<Arc<TenantConfig>> {
+        self.cache.tenants.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&tenant).cloned()
+    }
+
     /// The configurations of tenant and client as they are now; the client is `None` when there is none such.
     pub async fn configuration(
         &self,
@@ -184,14 +189,13 @@ impl Core {
         Ok((config, client))
     }
 
-    async fn tenant_at(&self, tenant: TenantId, version: i64) -> Result<Arc<TenantConfig>, Failure> {
-        let cached = self
-            .cache
-            .tenants
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(&tenant)
-            .cloned();
+    /// The tenant's configuration at a version that was just read, or at a later one.
+    pub(crate) async fn tenant_at(
+        &self,
+        tenant: TenantId,
+        version: i64,
+    ) -> Result<Arc<TenantConfig>, Failure> {
+        let cached = self.cached_tenant(tenant);
         // A cached version above the one just read was loaded by a request that began later: it is newer, and as good.
         if let Some(config) = cached.filter(|config| config.version >= version) {
             return Ok(config);
@@ -214,7 +218,8 @@ impl Core {
         Ok(config)
     }
 
-    async fn client_at(
+    /// A client at a version that was just read, or at a later one; `None` when it is gone meanwhile.
+    pub(crate) async fn client_at(
         &self,
         config: &TenantConfig,
         id: &ClientId,
