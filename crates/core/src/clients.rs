@@ -73,6 +73,23 @@ pub async fn authenticate(
     })
 }
 
+/// As [`authenticate`], by what is cached and was sent, without asking the database. `None` where that does not prove the
+/// client, or does not suffice to. Whoever goes on must see the versions of both in the statement that decides.
+pub(crate) fn authenticate_cached(
+    core: &Core,
+    ctx: &Ctx,
+    credentials: &ClientCredentials,
+) -> Option<(Arc<TenantConfig>, Arc<Client>)> {
+    let id = credentials.client_id.clone().filter(|_| !credentials.ambiguous)?;
+    let (config, client) = core.cached_configuration(ctx.tenant, ClientId(id))?;
+    let refused = match client.auth_method() {
+        AuthMethod::None => check_public(&client, credentials),
+        AuthMethod::Secret => check_secret(&client, credentials),
+        AuthMethod::PrivateKeyJwt => return None,
+    };
+    refused.is_none().then_some((config, client))
+}
+
 /// A public client has no secret to send; one that sends its secret all the same must send the right one.
 fn check_public(client: &Client, credentials: &ClientCredentials) -> Option<Refusal> {
     match &credentials.client_secret {

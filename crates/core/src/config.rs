@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use bytes::Bytes;
 use curfew_model::config::{Client, Connection, ResourceServer, TenantSettings};
 use curfew_model::{ClientId, Failure, Secret, TenantId};
 use curfew_store::config::{SigningKeyRow, TenantRows};
@@ -47,9 +48,13 @@ pub struct TenantConfig {
     pub resource_servers: HashMap<String, ResourceServer>,
     /// Connections.
     pub connections: Vec<Connection>,
-    /// The JWKS as it is served.
-    pub(crate) jwks_json: String,
+    /// Documents that are made of this configuration alone, as they are served.
+    pub(crate) documents: Documents,
 }
+
+/// Documents by name and issuer. A new version of the configuration begins with none.
+#[derive(Debug, Default)]
+pub(crate) struct Documents(RwLock<HashMap<(&'static str, Arc<str>), Bytes>>);
 
 impl TenantConfig {
     /// The key that signs with an algorithm now.
@@ -66,19 +71,29 @@ impl TenantConfig {
         self.keys.iter().find(|key| key.key.kid() == kid).map(|key| key.key.public())
     }
 
-    /// The JWKS as it is served, the current keys first.
-    pub fn jwks_json(&self) -> &str {
-        &self.jwks_json
+    /// A document that depends on this configuration and on one of the tenant's issuers, and on nothing else: it is
+    /// made when it is first asked for.
+    pub fn document(&self, name: &'static str, issuer: &Arc<str>, make: impl FnOnce() -> String) -> Bytes {
+        let key = (name, Arc::clone(issuer));
+        let documents = &self.documents.0;
+        let kept = documents.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key).cloned();
+        kept.unwrap_or_else(|| {
+            let made = Bytes::from(make());
+            let mut documents = documents.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            documents.entry(key).or_insert(made).clone()
+        })
     }
 
-    fn jwks(&self) -> Vec<Jwk> {
+    /// The JWKS (RFC 7517 §5), the current keys first.
+    pub fn jwks(&self) -> Jwks {
         let mut keys: Vec<&TenantKey> = self.keys.iter().collect();
         keys.sort_by_key(|key| match key.row.state.as_str() {
             "current" => 0,
             "next" => 1,
             _ => 2,
         });
-        keys.into_iter().map(|key| key.public_jwk(self.settings.flags.remove_alg_from_jwks)).collect()
+        let without_alg = self.settings.flags.remove_alg_from_jwks;
+        Jwks { keys: keys.into_iter().map(|key| key.public_jwk(without_alg)).collect() }
     }
 
     /// An API by its identifier.
@@ -164,6 +179,17 @@ impl Core {
     /// The tenant's configuration as it was when it was last read; for those who learn its version later and compare.
     pub(crate) fn cached_tenant(&self, tenant: TenantId) -> Option<Arc<TenantConfig>> {
         self.cache.tenants.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&tenant).cloned()
+    }
+
+    /// As [`Core::cached_tenant`], with a client.
+    pub(crate) fn cached_configuration(
+        &self,
+        tenant: TenantId,
+        client: ClientId,
+    ) -> Option<(Arc<TenantConfig>, Arc<Client>)> {
+        let clients = self.cache.clients.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let client = clients.get(&(tenant, client)).cloned()?;
+        Some((self.cached_tenant(tenant)?, client))
     }
 
     /// The configurations of tenant and client as they are now; the client is `None` when there is none such.
@@ -295,10 +321,8 @@ impl Core {
             sealing,
             resource_servers: HashMap::new(),
             connections: rows.connections,
-            jwks_json: String::new(),
+            documents: Documents::default(),
         };
-        config.jwks_json = serde_json::to_string(&Jwks { keys: config.jwks() })
-            .map_err(|error| Failure::Crypto(format!("writing the JWKS: {error}").into()))?;
         for mut server in rows.resource_servers {
             if let Some(sealed) = &server.signing_secret {
                 let kind = SealKind::SigningSecret;

@@ -90,7 +90,7 @@ static CONFIG: LazyLock<TenantConfig> = LazyLock::new(|| {
             doc: read(json!({})),
             clients: CLIENTS.iter().map(enabled).collect(),
         }],
-        jwks_json: String::new(),
+        documents: crate::config::Documents::default(),
     }
 });
 

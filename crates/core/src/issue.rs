@@ -2,6 +2,7 @@
 
 use curfew_model::config::{Client, ResourceServer};
 use curfew_model::{Ctx, Failure, GrantKey, Sid, Timestamp, UserId, UserKey};
+use curfew_store::sessions::SessionRow;
 use curfew_tokens::claims::{
     AccessTokenClaims, Audience, Cfw, IdTokenClaims, ProfileClaims, TokenDialect, half_hash,
 };
@@ -43,6 +44,19 @@ pub struct Subject {
     pub doc: Map<String, Value>,
     /// Last change of the profile.
     pub updated_at: Timestamp,
+}
+
+impl Subject {
+    /// The person of a session, as read with it; `None` when they are gone.
+    pub fn of_session(session: SessionRow, counter: i64) -> Option<Self> {
+        Some(Self {
+            user_key: session.sid.user,
+            user_id: session.user_id?,
+            counter,
+            doc: session.user_doc.and_then(|doc| serde_json::from_str(&doc).ok()).unwrap_or_default(),
+            updated_at: session.user_updated_at?,
+        })
+    }
 }
 
 /// What tokens are issued from.

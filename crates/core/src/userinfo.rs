@@ -28,11 +28,11 @@ pub async fn claims(core: &Core, ctx: &Ctx, token: &str) -> Result<Result<Value,
         return Ok(Err(Denied::Scope));
     }
     let user_key = live.claims.cfw.user.unwrap_or(UserKey([0; 12]));
-    let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
+    let stale = crate::users::stale(ctx.now);
     if user.last_activity.is_none_or(|at| at <= stale) {
         core.store
             .transact(Lane::Ordinary, (ctx.clone(), user_key), |tx, (ctx, user)| {
-                let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
+                let stale = crate::users::stale(ctx.now);
                 Box::pin(users::record_activity(tx, ctx.tenant, user, ctx.now, stale))
             })
             .await?;

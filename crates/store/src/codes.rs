@@ -36,6 +36,20 @@ pub enum Consumption {
     Lost,
 }
 
+/// Consumes the code of a grant; `false` when it was consumed before, be it by this very request.
+pub async fn consume_first(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: &FamilyId,
+    client: &ClientId,
+    request: &RequestId,
+    now: Timestamp,
+    keep_until: Timestamp,
+) -> Result<bool, Failure> {
+    let parameters = params![tenant, &id.user, &id.grant, client, request, now, keep_until];
+    Ok(tx.run(&CONSUME, parameters).await? == 1)
+}
+
 /// Consumes the code of a grant.
 pub async fn consume(
     tx: &mut Tx,
@@ -46,8 +60,7 @@ pub async fn consume(
     now: Timestamp,
     keep_until: Timestamp,
 ) -> Result<Consumption, Failure> {
-    let parameters = params![tenant, &id.user, &id.grant, client, request, now, keep_until];
-    if tx.run(&CONSUME, parameters).await? == 1 {
+    if consume_first(tx, tenant, id, client, request, now, keep_until).await? {
         return Ok(Consumption::Won);
     }
     let row = tx.one(&CONSUMED, params![tenant, &id.user, &id.grant]).await?;

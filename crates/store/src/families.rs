@@ -6,16 +6,22 @@ use curfew_model::{
 
 use crate::{Row, Tx, params, statements};
 
-statements! {
-    /// A family with everything its life hangs on: user, user and client, session, client, tenant.
-    pub CHAIN = "select f.user_key, f.grant_key, f.client_id, f.client_counter, f.connection_id, f.connection_epoch, \
+/// What [`family`] reads.
+macro_rules! columns {
+    () => {
+        "select f.user_key, f.grant_key, f.client_id, f.client_counter, f.connection_id, f.connection_epoch, \
         f.audience, f.scope, f.session_key, f.auth_time, f.provider, f.identity_id, f.counter, f.generation, f.rotating, \
         f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
         a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key, \
-        f.auth_time_wanted \
-        from families f \
+        f.auth_time_wanted "
+    };
+}
+
+statements! {
+    /// A family with everything its life hangs on: user, user and client, session, client, tenant.
+    pub CHAIN = (columns!(), "from families f \
         join tenants t on t.tenant = f.tenant \
         left join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
         left join users u on u.tenant = f.tenant and u.user_key = f.user_key \
@@ -24,16 +30,9 @@ statements! {
         left join identities i on i.tenant = s.tenant and i.user_key = s.user_key \
             and i.provider = s.provider and i.identity_id = s.identity_id \
         left join clients c on c.tenant = f.tenant and c.client_id = f.client_id \
-        where f.tenant = $1 and f.user_key = $2 and f.grant_key = $3";
+        where f.tenant = $1 and f.user_key = $2 and f.grant_key = $3");
     /// A user's families that have not ended by themselves or by a floor, by key.
-    pub LIST = "select f.user_key, f.grant_key, f.client_id, f.client_counter, f.connection_id, f.connection_epoch, \
-        f.audience, f.scope, f.session_key, f.auth_time, f.provider, f.identity_id, f.counter, f.generation, f.rotating, \
-        f.secret_hash, f.sealing_key, f.issuer, f.request_id, f.created_at, f.rotated_at, f.last_exchanged_at, \
-        f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
-        a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
-        a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key, \
-        f.auth_time_wanted \
-        from families f \
+    pub LIST = (columns!(), "from families f \
         join tenants t on t.tenant = f.tenant \
         join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
         join users u on u.tenant = f.tenant and u.user_key = f.user_key \
@@ -47,7 +46,7 @@ statements! {
             and f.client_counter >= c.floor \
             and (f.expires_at is null or f.expires_at > $4) and (f.idle_expires_at is null or f.idle_expires_at > $4) \
             and ($6 = '' or f.client_id = $6) \
-        order by f.grant_key limit $5";
+        order by f.grant_key limit $5");
     /// A new family.
     pub INSERT = "insert into families (tenant, user_key, grant_key, client_id, client_counter, connection_id, \
         connection_epoch, audience, scope, session_key, auth_time, provider, identity_id, counter, generation, rotating, \

@@ -5,13 +5,21 @@ use curfew_model::{ClientId, Failure, SessionKey, Sid, TenantId, Timestamp, User
 
 use crate::{Row, Tx, params, statements};
 
-statements! {
-    /// A session with everything its life hangs on: user, identity, and the tenant's version.
-    pub CHAIN = "select s.session_key, s.counter, s.provider, s.identity_id, s.connection_id, s.secret_hash, \
+/// What [`session`] reads first: the row, its user, its identity, its tenant. The client's part follows.
+macro_rules! columns {
+    () => {
+        "select s.session_key, s.counter, s.provider, s.identity_id, s.connection_id, s.secret_hash, \
         s.sealing_key, s.issuer, s.created_at, s.authenticated_at, s.updated_at, s.last_interacted_at, \
         s.idle_expires_at, s.expires_at, s.persistent, s.ended_at, s.ended_cause, s.device, s.methods, s.metadata, \
-        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, c.version, a.last_activity, \
-        a.family_floor, uc.family_floor \
+        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, a.last_activity, \
+        a.family_floor, u.updated_at, "
+    };
+}
+
+statements! {
+    /// A session with everything its life hangs on: user, identity, the tenant's version; and what it has to do with
+    /// one client.
+    pub CHAIN = (columns!(), "u.doc, c.version, uc.family_floor, sc.joined_at \
         from sessions s \
         join tenants t on t.tenant = s.tenant \
         left join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
@@ -20,13 +28,11 @@ statements! {
             and i.provider = s.provider and i.identity_id = s.identity_id \
         left join clients c on c.tenant = s.tenant and c.client_id = $4 \
         left join user_clients uc on uc.tenant = s.tenant and uc.user_key = s.user_key and uc.client_id = $4 \
-        where s.tenant = $1 and s.user_key = $2 and s.session_key = $3";
+        left join session_clients sc on sc.tenant = s.tenant and sc.user_key = s.user_key \
+            and sc.session_key = s.session_key and sc.client_id = $4 \
+        where s.tenant = $1 and s.user_key = $2 and s.session_key = $3");
     /// A user's sessions that have not ended by themselves, by key.
-    pub LIST = "select s.session_key, s.counter, s.provider, s.identity_id, s.connection_id, s.secret_hash, \
-        s.sealing_key, s.issuer, s.created_at, s.authenticated_at, s.updated_at, s.last_interacted_at, \
-        s.idle_expires_at, s.expires_at, s.persistent, s.ended_at, s.ended_cause, s.device, s.methods, s.metadata, \
-        s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, t.version, a.last_activity, \
-        a.family_floor, a.family_floor \
+    pub LIST = (columns!(), "null, cast(null as bigint), cast(null as bigint), cast(null as bigint) \
         from sessions s \
         join tenants t on t.tenant = s.tenant \
         join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
@@ -36,7 +42,7 @@ statements! {
         where s.tenant = $1 and s.user_key = $2 and s.session_key > $3 and s.ended_at is null \
             and s.counter >= a.session_floor and s.counter >= i.session_floor \
             and s.expires_at > $4 and s.idle_expires_at > $4 \
-        order by s.session_key limit $5";
+        order by s.session_key limit $5");
     /// A new session.
     pub INSERT = "insert into sessions (tenant, user_key, session_key, counter, provider, identity_id, connection_id, \
         secret_hash, sealing_key, issuer, created_at, authenticated_at, updated_at, last_interacted_at, idle_expires_at, \
@@ -162,14 +168,20 @@ pub struct SessionRow {
     pub user_id: Option<UserId>,
     /// The tenant's version in the same instant.
     pub tenant_version: i64,
-    /// The asking client's version in the same instant.
-    pub client_version: Option<i64>,
     /// Last sign of the person.
     pub last_activity: Option<Timestamp>,
     /// The floor of the user's families.
     pub user_family_floor: i64,
+    /// Last change of the user's document; `None` when the user is gone.
+    pub user_updated_at: Option<Timestamp>,
+    /// The user's document, JSON; `None` when the user is gone, and in lists.
+    pub user_doc: Option<String>,
+    /// The asking client's version in the same instant.
+    pub client_version: Option<i64>,
     /// The floor of what the asking client holds for the user.
     pub pair_family_floor: i64,
+    /// Since when the asking client takes part in the session.
+    pub client_joined_at: Option<Timestamp>,
 }
 
 /// A session that begins.
@@ -233,15 +245,18 @@ fn session(row: &Row) -> Result<SessionRow, Failure> {
         identity_session_floor: row.get(24)?,
         user_id: row.get(25)?,
         tenant_version: row.get(26)?,
-        client_version: row.get(27)?,
-        last_activity: row.get(28)?,
-        user_family_floor: row.get::<Option<i64>>(29)?.unwrap_or(i64::MAX),
-        pair_family_floor: row.get::<Option<i64>>(30)?.unwrap_or(0),
+        last_activity: row.get(27)?,
+        user_family_floor: row.get::<Option<i64>>(28)?.unwrap_or(i64::MAX),
+        user_updated_at: row.get(29)?,
+        user_doc: row.get(30)?,
+        client_version: row.get(31)?,
+        pair_family_floor: row.get::<Option<i64>>(32)?.unwrap_or(0),
+        client_joined_at: row.get(33)?,
     })
 }
 
-/// A session with its chain, also when it is over. `client` is whose version, and whose floor for the user, to read
-/// along.
+/// A session with its chain, also when it is over. `client` is whose version, whose floor for the user and whose part in
+/// the session to read along.
 pub async fn find(
     tx: &mut Tx,
     tenant: TenantId,

@@ -64,8 +64,10 @@ fn first_word(sql: &str, words: &[&str]) -> bool {
 ///         postgres: "delete from old where ctid in (select ctid from old limit 100)",
 ///         sqlite: "delete from old where rowid in (select rowid from old limit 100)",
 ///     };
+///     /// In pieces, which other statements may share.
+///     pub(crate) COUNT = ("select count(*) from ", "old");
 /// }
-/// assert_eq!(ALL.len(), 2);
+/// assert_eq!(ALL.len(), 3);
 /// ```
 ///
 /// makes one `static` [`Statement`] of each, and `ALL`, the list of them.
@@ -85,6 +87,9 @@ macro_rules! statements {
 macro_rules! statement_of {
     ($name:ident, { postgres: $postgres:expr, sqlite: $sqlite:expr $(,)? }) => {
         $crate::Statement::new(stringify!($name), $postgres, $sqlite)
+    };
+    ($name:ident, ($($piece:tt)+)) => {
+        $crate::Statement::new(stringify!($name), concat!($($piece)+), concat!($($piece)+))
     };
     ($name:ident, $sql:literal) => {
         $crate::Statement::new(stringify!($name), $sql, $sql)

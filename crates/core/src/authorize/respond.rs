@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use curfew_model::config::Client;
 use curfew_model::{Ctx, Failure, GrantKey, LogCode, OAuthCode};
-use curfew_store::{Lane, sessions as session_store, users};
+use curfew_store::{Lane, sessions as session_store};
 use curfew_tokens::SealKind;
 use curfew_tokens::seal::SEALED_BYTES_MAX;
 
@@ -197,18 +197,11 @@ async fn subject(
         .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, standing)| {
             Box::pin(async move {
                 let found = session_store::find(tx, ctx.tenant, &standing.sid, None).await?;
-                if found.is_none_or(|row| life(&row, config, ctx.now) != Life::Alive) {
+                let Some(row) = found.filter(|row| life(row, config, ctx.now) == Life::Alive) else {
                     return Ok(None);
-                }
+                };
                 session_store::join_client(tx, ctx.tenant, &standing.sid, &client.id, ctx.now).await?;
-                let row = users::find(tx, ctx.tenant, &standing.sid.user).await?;
-                Ok(row.map(|row| Subject {
-                    user_key: row.user_key,
-                    user_id: row.user_id,
-                    counter: standing.counter,
-                    doc: serde_json::from_str(&row.doc).unwrap_or_default(),
-                    updated_at: row.updated_at,
-                }))
+                Ok(Subject::of_session(row, standing.counter))
             })
         })
         .await

@@ -140,6 +140,48 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
     respond(request, &code, &redeemed).map(Decision::Granted)
 }
 
+/// Redeems a fresh code that begins no family, in a session the client takes part in already; `None` when the request is
+/// anything else, when another request won meanwhile, or when the configuration is not the cached one any more.
+///
+/// Writes: consumed_codes. A run whose commit was not acknowledged finds itself there by [`exchange`].
+pub(super) async fn redeem_fresh(request: &Request<'_>) -> Result<Option<TokenResponse>, Failure> {
+    let Request { core, ctx, config, client, .. } = request;
+    let Ok(code) = check_bindings(request) else { return Ok(None) };
+    let expires_at = Timestamp::from_micros(code.expires_at);
+    if expires_at <= ctx.now || code.consent.is_some() || begins_family(&code, config, client) {
+        return Ok(None);
+    }
+    let sid = Sid { user: code.user, session: code.session };
+    let found = core
+        .store
+        .read((ctx.tenant, sid, client.id.clone()), |tx, (tenant, sid, client)| {
+            Box::pin(sessions::find(tx, *tenant, sid, Some(client)))
+        })
+        .await?;
+    let usual = |session: &SessionRow| {
+        session.tenant_version == config.version
+            && session.client_version == Some(client.version)
+            && code_lives(&code, session, config, client, ctx.now)
+            && session.client_joined_at.is_some()
+            && session.last_activity.is_some_and(|at| at > crate::users::stale(ctx.now))
+    };
+    let Some(session) = found.filter(usual) else { return Ok(None) };
+    let Some(subject) = Subject::of_session(session, code.counter) else { return Ok(None) };
+    let id = FamilyId { user: code.user, grant: code.grant };
+    let keep_until = expires_at.plus_seconds(CONSUMED_KEPT_SECONDS);
+    let arguments = (ctx.tenant, id, client.id.clone(), ctx.request.id, ctx.now, keep_until);
+    let won = core
+        .store
+        .command(Lane::Ordinary, arguments, |tx, (tenant, id, client, request, now, keep_until)| {
+            Box::pin(codes::consume_first(tx, *tenant, id, client, request, *now, *keep_until))
+        })
+        .await?;
+    if !won {
+        return Ok(None);
+    }
+    respond(request, &code, &Redeemed { subject, sid, family: None }).map(Some)
+}
+
 fn check_bindings(request: &Request<'_>) -> Result<CodeValue, Refusal> {
     let Request { ctx, config, client, parameters, .. } = request;
     let sealed = parameters.require("code")?;
@@ -219,24 +261,17 @@ async fn redeem(
         return Ok(Decision::Refused(invalid_code("consent was withdrawn")));
     }
     sessions::join_client(tx, ctx.tenant, &sid, &client.id, ctx.now).await?;
-    if session.last_activity.is_none_or(|at| at.plus_seconds(crate::users::ACTIVITY_SECONDS) <= ctx.now) {
-        let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
+    let stale = crate::users::stale(ctx.now);
+    if session.last_activity.is_none_or(|at| at <= stale) {
         users::record_activity(tx, ctx.tenant, &code.user, ctx.now, stale).await?;
     }
-    let Some(user) = users::find(tx, ctx.tenant, &code.user).await? else {
-        return Ok(Decision::Refused(invalid_code("the user is gone")));
-    };
     let family = if begins_family(code, config, client) {
         Some(begin_family(tx, ctx, config, client, code, &session, consumed).await?)
     } else {
         None
     };
-    let subject = Subject {
-        user_key: user.user_key,
-        user_id: user.user_id,
-        counter: code.counter,
-        doc: serde_json::from_str(&user.doc).unwrap_or_default(),
-        updated_at: user.updated_at,
+    let Some(subject) = Subject::of_session(session, code.counter) else {
+        return Ok(Decision::Refused(invalid_code("the user is gone")));
     };
     Ok(Decision::Granted(Redeemed { subject, sid, family }))
 }

@@ -45,8 +45,7 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
         Ok(presented) => presented,
         Err(refusal) => return Ok(Decision::Refused(refusal)),
     };
-    let unsealed = config.sealing.unseal(SealKind::RefreshToken, config.tenant, presented).ok();
-    let Some(value) = unsealed.and_then(|unsealed| RefreshTokenValue::decode(&unsealed.plaintext)) else {
+    let Some(value) = unseal(config, presented) else {
         return Ok(refused(request, unknown("not one of our refresh tokens")));
     };
     let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), value);
@@ -60,6 +59,51 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
         Decision::Granted(exchanged) => respond(request, &value, &exchanged).map(Decision::Granted),
         Decision::Refused(refusal) => Ok(refused(request, refusal)),
     }
+}
+
+fn unseal(config: &TenantConfig, presented: &str) -> Option<RefreshTokenValue> {
+    let unsealed = config.sealing.unseal(SealKind::RefreshToken, config.tenant, presented).ok()?;
+    RefreshTokenValue::decode(&unsealed.plaintext)
+}
+
+/// Rotates the newest token of a rotating family that lives; `None` when the request is anything else, when another
+/// request won meanwhile, or when the configuration is not the cached one any more.
+///
+/// Writes: families. A run whose commit was not acknowledged finds itself in the family's row by [`exchange`].
+pub(super) async fn rotate_newest(request: &Request<'_>) -> Result<Option<TokenResponse>, Failure> {
+    let Request { core, ctx, config, client, parameters } = request;
+    let Some(value) = parameters.get("refresh_token").and_then(|presented| unseal(config, presented)) else {
+        return Ok(None);
+    };
+    let id = value.family_id();
+    let found = core
+        .store
+        .read((ctx.tenant, id), |tx, (tenant, id)| Box::pin(families::find(tx, *tenant, id)))
+        .await?;
+    let newest = |row: &FamilyRow| {
+        row.tenant_version == config.version
+            && row.client_version == Some(client.version)
+            && is_presented_by(row, ctx, client, &value)
+            && life(ctx, config, client, row) == Life::Alive
+            && row.rotating
+            && client.rotates()
+            && row.generation == value.generation
+            && row.last_activity.is_some_and(|at| at > crate::users::stale(ctx.now))
+    };
+    let Some(mut row) = found.filter(newest) else { return Ok(None) };
+    let arguments = (ctx.tenant, id, row.generation, exchange_of(ctx, config, client, &row));
+    let won = core
+        .store
+        .command(Lane::Ordinary, arguments, |tx, (tenant, id, generation, exchange)| {
+            Box::pin(families::rotate(tx, *tenant, id, *generation, exchange))
+        })
+        .await?;
+    if !won {
+        return Ok(None);
+    }
+    row.generation += 1;
+    let generation = Some(row.generation);
+    respond(request, &value, &Exchanged { row, generation }).map(Some)
 }
 
 fn refused<T>(request: &Request<'_>, refusal: Refusal) -> Decision<T> {
@@ -87,10 +131,7 @@ async fn decide(
     let Some(row) = families::find(tx, ctx.tenant, &id).await? else {
         return Ok(Decision::Refused(unknown("no such family")));
     };
-    if row.client_id != client.id
-        || row.issuer != *ctx.issuer
-        || !secret_matches(&row.secret_hash, value.secret_hash().as_bytes())
-    {
+    if !is_presented_by(&row, ctx, client, value) {
         return Ok(Decision::Refused(unknown("another client's token")));
     }
     if let Some(refusal) = check_life(tx, ctx, config, client, &row).await? {
@@ -105,7 +146,7 @@ async fn decide(
         exchange_unrotated(tx, ctx, config, client, row, value).await?
     };
     if let Decision::Granted(exchanged) = &decided {
-        let stale = ctx.now.plus_seconds(-crate::users::ACTIVITY_SECONDS);
+        let stale = crate::users::stale(ctx.now);
         if exchanged.row.last_activity.is_none_or(|at| at <= stale) {
             users::record_activity(tx, ctx.tenant, &id.user, ctx.now, stale).await?;
         }
@@ -113,7 +154,42 @@ async fn decide(
     Ok(decided)
 }
 
-/// Whether the family lives, up the chain; a family whose time is over is ended here.
+/// Whether a token is of this family, and in the hands of its client under its issuer.
+fn is_presented_by(row: &FamilyRow, ctx: &Ctx, client: &Client, value: &RefreshTokenValue) -> bool {
+    row.client_id == client.id
+        && row.issuer == *ctx.issuer
+        && secret_matches(&row.secret_hash, value.secret_hash().as_bytes())
+}
+
+/// Whether a family lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Alive,
+    UserGone,
+    UserBlocked,
+    /// It ended, or what it hangs on did: why.
+    Over(&'static str),
+    /// Its time is over and nobody has ended it yet.
+    Expired,
+}
+
+/// Computes a family's life up the chain.
+fn life(ctx: &Ctx, config: &TenantConfig, client: &Client, row: &FamilyRow) -> Life {
+    if row.user_counter.is_none() || row.user_id.is_none() {
+        return Life::UserGone;
+    }
+    if row.blocked {
+        return Life::UserBlocked;
+    }
+    if let Some(why) = over(config, client, row) {
+        return Life::Over(why);
+    }
+    let expired =
+        row.expires_at.is_some_and(|at| at <= ctx.now) || row.idle_expires_at.is_some_and(|at| at <= ctx.now);
+    if expired { Life::Expired } else { Life::Alive }
+}
+
+/// Why a family gives nothing, if so; one whose time is over is ended here.
 async fn check_life(
     tx: &mut Tx,
     ctx: &Ctx,
@@ -121,28 +197,22 @@ async fn check_life(
     client: &Client,
     row: &FamilyRow,
 ) -> Result<Option<Refusal>, Failure> {
-    if row.user_counter.is_none() || row.user_id.is_none() {
-        let text = "The refresh_token was generated for a user who doesn't exist anymore.";
-        return Ok(Some(
-            Refusal::new(OAuthCode::InvalidGrant, text).log(LogCode::RefreshTokenExchangeFailed),
-        ));
-    }
-    if row.blocked {
-        return Ok(Some(
-            Refusal::new(OAuthCode::InvalidGrant, "user is blocked").log(LogCode::RefreshTokenExchangeFailed),
-        ));
-    }
-    if let Some(detail) = over(config, client, row) {
-        return Ok(Some(unknown(detail)));
-    }
-    let expired =
-        row.expires_at.is_some_and(|at| at <= ctx.now) || row.idle_expires_at.is_some_and(|at| at <= ctx.now);
-    if expired {
-        let ending = Ending::new(EndingCause::FamilyExpired, Target::Family(row.id), Actor::Policy);
-        endings::end(tx, ctx, &ending).await?;
-        return Ok(Some(unknown("expired")));
-    }
-    Ok(None)
+    let refuse = |text: &'static str| {
+        Refusal::new(OAuthCode::InvalidGrant, text).log(LogCode::RefreshTokenExchangeFailed)
+    };
+    Ok(match life(ctx, config, client, row) {
+        Life::Alive => None,
+        Life::UserGone => {
+            Some(refuse("The refresh_token was generated for a user who doesn't exist anymore."))
+        }
+        Life::UserBlocked => Some(refuse("user is blocked")),
+        Life::Over(why) => Some(unknown(why)),
+        Life::Expired => {
+            let ending = Ending::new(EndingCause::FamilyExpired, Target::Family(row.id), Actor::Policy);
+            endings::end(tx, ctx, &ending).await?;
+            Some(unknown("expired"))
+        }
+    })
 }
 
 /// Why a family is over, apart from time.

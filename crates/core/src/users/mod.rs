@@ -14,11 +14,17 @@ pub use link::{link, unlink};
 pub use login::{Checked, check_password};
 pub use update::{Change, Changed, update};
 
+use curfew_model::Timestamp;
 use curfew_model::config::Connection;
 use serde_json::{Map, Value};
 
 /// A sign of the person (`last_activity`) is written when the stored one is older than this.
-pub(crate) const ACTIVITY_SECONDS: i64 = 900;
+const ACTIVITY_SECONDS: i64 = 900;
+
+/// A last sign of the person from this instant or before is written anew.
+pub(crate) fn stale(now: Timestamp) -> Timestamp {
+    now.plus_seconds(-ACTIVITY_SECONDS)
+}
 
 /// Longest e-mail address (RFC 5321 §4.5.3.1).
 pub const EMAIL_BYTES_MAX: usize = 254;

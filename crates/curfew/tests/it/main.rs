@@ -26,6 +26,8 @@ mod smoke;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod cached;
+#[cfg(test)]
 mod client_auth;
 #[cfg(test)]
 mod cors;

@@ -26,23 +26,36 @@ fn cacheable(mut response: Response) -> Response {
 }
 
 /// `/.well-known/openid-configuration`.
-pub(super) async fn openid_configuration(
-    State(app): State<Arc<App>>,
-    Extension(ctx): Extension<Ctx>,
-) -> Response {
-    match app.core.tenant(ctx.tenant).await {
-        Ok(config) => cacheable(json_response(StatusCode::OK, document(&ctx, &config, true).to_string())),
-        Err(failure) => oauth::failure(&failure),
-    }
+pub(super) async fn openid_configuration(app: State<Arc<App>>, ctx: Extension<Ctx>) -> Response {
+    serve(app, ctx, "openid-configuration", |ctx, config| document(ctx, config, true).to_string()).await
 }
 
 /// `/.well-known/oauth-authorization-server`.
-pub(super) async fn authorization_server(
+pub(super) async fn authorization_server(app: State<Arc<App>>, ctx: Extension<Ctx>) -> Response {
+    serve(app, ctx, "oauth-authorization-server", |ctx, config| document(ctx, config, false).to_string())
+        .await
+}
+
+/// `/.well-known/jwks.json`.
+pub(super) async fn jwks(app: State<Arc<App>>, ctx: Extension<Ctx>) -> Response {
+    serve(app, ctx, "jwks.json", |_, config| {
+        // Keys as text: nothing in them can fail to be written.
+        serde_json::to_string(&config.jwks()).unwrap_or_default()
+    })
+    .await
+}
+
+async fn serve(
     State(app): State<Arc<App>>,
     Extension(ctx): Extension<Ctx>,
+    name: &'static str,
+    make: fn(&Ctx, &TenantConfig) -> String,
 ) -> Response {
     match app.core.tenant(ctx.tenant).await {
-        Ok(config) => cacheable(json_response(StatusCode::OK, document(&ctx, &config, false).to_string())),
+        Ok(config) => {
+            let document = config.document(name, &ctx.issuer, || make(&ctx, &config));
+            cacheable(json_response(StatusCode::OK, document))
+        }
         Err(failure) => oauth::failure(&failure),
     }
 }
@@ -134,14 +147,6 @@ fn id_token_algs(config: &TenantConfig) -> Vec<&'static str> {
         }
     }
     algs
-}
-
-/// `/.well-known/jwks.json`.
-pub(super) async fn jwks(State(app): State<Arc<App>>, Extension(ctx): Extension<Ctx>) -> Response {
-    match app.core.tenant(ctx.tenant).await {
-        Ok(config) => cacheable(json_response(StatusCode::OK, config.jwks_json().to_owned())),
-        Err(failure) => oauth::failure(&failure),
-    }
 }
 
 /// `/pem`: the current RS256 key's certificate.
