@@ -10,7 +10,7 @@ use curfew_core::Core;
 use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
 use curfew_core::users::{Creation, has_administrator, make_administrator};
-use curfew_http::server::{self, Tls};
+use curfew_http::server::{self, Limits, Tls};
 use curfew_http::{App, Settings, Setup, router};
 use curfew_model::{
     Clock, Ctx, Entropy, Failure, RequestId, RequestInfo, Secret, SystemClock, SystemEntropy, TenantId,
@@ -95,6 +95,8 @@ pub struct Server {
     pub issuer: String,
     /// The link to the set-up page, while there is no administrator.
     pub setup_url: Option<Secret<String>>,
+    /// What clients may take of it.
+    pub limits: Limits,
     listener: TcpListener,
     tls: Option<Tls>,
 }
@@ -110,7 +112,7 @@ pub async fn prepare(config: &Config, world: World) -> Result<Server, StartError
     let issuer = config.issuer.clone().unwrap_or_else(|| format!("{scheme}://localhost:{port}/"));
     let database = database(config);
     let Assembled { app, setup_url } = assemble(config, database, world, &issuer).await?;
-    Ok(Server { app, issuer, setup_url, listener, tls })
+    Ok(Server { app, issuer, setup_url, limits: Limits::default(), listener, tls })
 }
 
 /// Everything of a server but its socket.
@@ -160,7 +162,7 @@ impl Server {
             async move { core.logs.run().await }
         });
         let sweeper = tokio::spawn(sweep_forever(Arc::clone(&core), self.issuer.clone()));
-        server::run(self.listener, self.tls, router(self.app), shutdown).await;
+        server::run(self.listener, self.tls, router(self.app), self.limits, shutdown).await;
         sweeper.abort();
         core.logs.drain().await;
         logs.abort();

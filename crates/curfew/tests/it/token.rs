@@ -88,7 +88,7 @@ in_a_box! {
         let nul = json!({"grant_type": "password", "client_id": "a\0b"});
         refused(&json_body(&curfew, &nul).await, 400, "invalid_request", "A parameter holds a character that is not allowed");
         let large = "x".repeat(70_000);
-        refused(&web.token(&[("grant_type", &large)]).await, 400, "invalid_request", "The body is too large or incomplete");
+        refused(&web.token(&[("grant_type", &large)]).await, 413, "invalid_request", "The body is too large");
         let bytes = Request::post("/oauth/token").body(Body::from(vec![0xff, 0xfe])).unwrap();
         refused(&curfew.send(bytes).await, 400, "invalid_request", "The body is not UTF-8");
     }

@@ -92,6 +92,11 @@ impl Problem {
         )
     }
 
+    /// 408: the body did not arrive in time.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "The request payload took too long to arrive")
+    }
+
     fn body_json(&self) -> Value {
         let mut body = json!({
             "statusCode": self.status.as_u16(),

@@ -29,6 +29,12 @@ pub fn refusal(refusal: &Refusal) -> Response {
     json_response(status(refusal), body.to_string())
 }
 
+/// A body that could not be read. RFC 6749 §5.2 knows `invalid_request` for it, HTTP the status.
+pub fn unread(status: StatusCode, text: &str) -> Response {
+    let code = OAuthCode::InvalidRequest.as_str();
+    json_response(status, json!({"error": code, "error_description": text}).to_string())
+}
+
 /// A failure.
 pub fn failure(failure: &Failure) -> Response {
     let (status, retry_after) = failure_status(failure);

@@ -9,8 +9,18 @@ use bytes::Bytes;
 use curfew_core::clients::ClientCredentials;
 use curfew_core::grants::Parameters;
 use curfew_model::Secret;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+
+use crate::server::is_too_slow;
+
+/// Why a body of an endpoint that speaks JSON is not taken; may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unread {
+    /// 400, or what HTTP has for a body that is too large or too slow.
+    pub(super) status: StatusCode,
+    pub(super) text: String,
+}
 
 /// Why a body or query cannot be read; may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,13 +79,24 @@ pub(crate) fn body(headers: &HeaderMap, body: &[u8]) -> Result<HashMap<String, S
     urlencoded(text)
 }
 
-/// Reads a body of either kind as it came from the connection: one that is too large, or broke off, is a bad form too.
+/// Reads a body of either kind as it came from the connection: it may be too large, too slow, or broken off.
 pub(crate) fn read(
     headers: &HeaderMap,
     bytes: Result<Bytes, BytesRejection>,
-) -> Result<HashMap<String, String>, BadForm> {
-    let bytes = bytes.map_err(|_| BadForm("The body is too large or incomplete".to_owned()))?;
-    body(headers, &bytes)
+) -> Result<HashMap<String, String>, Unread> {
+    let unread = |status, text: &str| Unread { status, text: text.to_owned() };
+    match bytes {
+        Ok(bytes) => {
+            body(headers, &bytes).map_err(|BadForm(text)| Unread { status: StatusCode::BAD_REQUEST, text })
+        }
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(unread(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"))
+        }
+        Err(error) if is_too_slow(&error) => {
+            Err(unread(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"))
+        }
+        Err(_) => Err(unread(StatusCode::BAD_REQUEST, "The body is incomplete")),
+    }
 }
 
 /// The client's authentication from body and `Authorization` header (RFC 6749 §2.3.1).

@@ -439,6 +439,7 @@ async fn read_body(request: Request<Body>) -> Result<bytes::Bytes, Problem> {
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(Problem::too_large(BODY_BYTES_MAX))
         }
+        Err(error) if crate::server::is_too_slow(&*error) => Err(Problem::too_slow()),
         Err(_) => Err(Problem::body("Invalid request payload")),
     }
 }

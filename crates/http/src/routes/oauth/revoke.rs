@@ -9,7 +9,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use bytes::Bytes;
 use curfew_core::revoke;
-use curfew_model::{Ctx, Decision, OAuthCode, Refusal};
+use curfew_model::{Ctx, Decision};
 use http::HeaderMap;
 
 use super::super::form;
@@ -26,7 +26,7 @@ pub(crate) async fn post(
 ) -> Response {
     let values = match form::read(&headers, body) {
         Ok(values) => values,
-        Err(form::BadForm(text)) => return oauth::refusal(&Refusal::new(OAuthCode::InvalidRequest, text)),
+        Err(unread) => return oauth::unread(unread.status, &unread.text),
     };
     let credentials = form::client_credentials(&headers, &values);
     let parameters = form::parameters(values);

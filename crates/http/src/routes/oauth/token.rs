@@ -8,7 +8,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use bytes::Bytes;
 use curfew_core::grants;
-use curfew_model::{Ctx, Decision, Failure, OAuthCode, Refusal};
+use curfew_model::{Ctx, Decision, Failure};
 use http::{HeaderMap, StatusCode};
 
 use super::super::form;
@@ -25,7 +25,7 @@ pub(crate) async fn post(
 ) -> Response {
     let values = match form::read(&headers, body) {
         Ok(values) => values,
-        Err(form::BadForm(text)) => return oauth::refusal(&Refusal::new(OAuthCode::InvalidRequest, text)),
+        Err(unread) => return oauth::unread(unread.status, &unread.text),
     };
     let credentials = form::client_credentials(&headers, &values);
     let parameters = form::parameters(values);
