@@ -2,4 +2,5 @@
 //! move.
 
 pub mod config;
+pub mod descriptors;
 pub mod serve;

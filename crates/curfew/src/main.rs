@@ -1,11 +1,15 @@
 //! `curfew`: the identity server. Without a command it serves.
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use curfew::config::{Typed, check_environment};
+use curfew::descriptors;
 use curfew::serve::{World, prepare};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// An identity server that speaks Auth0's protocol, and ends access everywhere when it is ended.
@@ -53,9 +57,18 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         println!("{config:#?}");
         return Ok(());
     }
+    let files = descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let server = prepare(&config, World::default()).await?;
+        // From here on: whoever reads the first line may send a signal at once, and a container's first process
+        // would not even be ended by one that nobody handles.
+        let mut stop = pin!(stop_signal()?);
+        let mut server = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(()),
+            prepared = prepare(&config, World::default()) => prepared?,
+        };
+        server.limits.connections_max = descriptors::connections_max(files, server.limits.connections_max);
         // The first line is for programs that start us; the rest is for people.
         say(&format!("listening on {}", server.issuer));
         if let Some(url) = &server.setup_url {
@@ -64,7 +77,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
                 url.expose()
             ));
         }
-        server.run(stop_signal()).await;
+        server.run(stop).await;
         Ok(())
     })
 }
@@ -75,20 +88,15 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Ends at the first interrupt or termination signal.
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending::<()>().await,
+/// Handles interrupt and termination signals from now on; the future ends at the first of them.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = interrupt => {}
-        () = terminate => {}
-    }
-    tracing::info!("stopping");
+        tracing::info!("stopping");
+    })
 }
