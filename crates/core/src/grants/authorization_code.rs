@@ -95,6 +95,13 @@ pub struct CodeValue {
     pub cnf: Option<String>,
 }
 
+impl CodeValue {
+    /// The session it came from.
+    fn sid(&self) -> Sid {
+        Sid { user: self.user, session: self.session }
+    }
+}
+
 fn invalid_code(detail: &'static str) -> Refusal {
     Refusal::new(OAuthCode::InvalidGrant, "Invalid authorization code")
         .detail(detail)
@@ -151,35 +158,44 @@ pub(super) async fn redeem_fresh(request: &Request<'_>) -> Result<Option<TokenRe
     if expires_at <= ctx.now || code.consent.is_some() || begins_family(&code, config, client) {
         return Ok(None);
     }
-    let sid = Sid { user: code.user, session: code.session };
-    let found = core
-        .store
-        .read((ctx.tenant, sid, client.id.clone()), |tx, (tenant, sid, client)| {
-            Box::pin(sessions::find(tx, *tenant, sid, Some(client)))
-        })
-        .await?;
-    let usual = |session: &SessionRow| {
-        session.tenant_version == config.version
-            && session.client_version == Some(client.version)
-            && code_lives(&code, session, config, client, ctx.now)
-            && session.client_joined_at.is_some()
-            && session.last_activity.is_some_and(|at| at > crate::users::stale(ctx.now))
-    };
-    let Some(session) = found.filter(usual) else { return Ok(None) };
-    let Some(subject) = Subject::of_session(session, code.counter) else { return Ok(None) };
-    let id = FamilyId { user: code.user, grant: code.grant };
-    let keep_until = expires_at.plus_seconds(CONSUMED_KEPT_SECONDS);
-    let arguments = (ctx.tenant, id, client.id.clone(), ctx.request.id, ctx.now, keep_until);
+    let code = Arc::new(code);
+    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), Arc::clone(&code));
     let won = core
         .store
-        .command(Lane::Ordinary, arguments, |tx, (tenant, id, client, request, now, keep_until)| {
-            Box::pin(codes::consume_first(tx, *tenant, id, client, request, *now, *keep_until))
+        .command(Lane::Ordinary, arguments, |tx, (ctx, config, client, code)| {
+            Box::pin(async move {
+                let found = sessions::find(tx, ctx.tenant, &code.sid(), Some(&client.id)).await?;
+                let usual = found.filter(|session| is_usual(session, ctx, config, client, code));
+                let Some(session) = usual else { return Ok(None) };
+                let id = FamilyId { user: code.user, grant: code.grant };
+                let keep_until = Timestamp::from_micros(code.expires_at).plus_seconds(CONSUMED_KEPT_SECONDS);
+                let (request, now) = (&ctx.request.id, ctx.now);
+                let won =
+                    codes::consume_first(tx, ctx.tenant, &id, &client.id, request, now, keep_until).await?;
+                Ok(won.then_some(session))
+            })
         })
         .await?;
-    if !won {
+    let Some(subject) = won.and_then(|session| Subject::of_session(session, code.counter)) else {
         return Ok(None);
-    }
-    respond(request, &code, &Redeemed { subject, sid, family: None }).map(Some)
+    };
+    respond(request, &code, &Redeemed { subject, sid: code.sid(), family: None }).map(Some)
+}
+
+/// Whether the code's session lives, in the configuration at hand, with nothing to write but the consumption.
+fn is_usual(
+    session: &SessionRow,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    code: &CodeValue,
+) -> bool {
+    session.tenant_version == config.version
+        && session.client_version == Some(client.version)
+        && code_lives(code, session, config, client, ctx.now)
+        && session.client_joined_at.is_some()
+        && session.user_id.is_some()
+        && session.last_activity.is_some_and(|at| at > crate::users::stale(ctx.now))
 }
 
 fn check_bindings(request: &Request<'_>) -> Result<CodeValue, Refusal> {
@@ -252,7 +268,7 @@ async fn redeem(
         endings::end(tx, ctx, &Ending::new(EndingCause::CodeReplay, Target::Family(id), actor)).await?;
         return Ok(Decision::Refused(invalid_code("code was redeemed before")));
     }
-    let sid = Sid { user: code.user, session: code.session };
+    let sid = code.sid();
     let session = sessions::find(tx, ctx.tenant, &sid, Some(&client.id)).await?;
     let Some(session) = session.filter(|session| code_lives(code, session, config, client, ctx.now)) else {
         return Ok(Decision::Refused(invalid_code("what the code came from has ended")));

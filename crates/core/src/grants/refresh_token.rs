@@ -75,35 +75,43 @@ pub(super) async fn rotate_newest(request: &Request<'_>) -> Result<Option<TokenR
     let Some(value) = parameters.get("refresh_token").and_then(|presented| unseal(config, presented)) else {
         return Ok(None);
     };
-    let id = value.family_id();
-    let found = core
-        .store
-        .read((ctx.tenant, id), |tx, (tenant, id)| Box::pin(families::find(tx, *tenant, id)))
-        .await?;
-    let newest = |row: &FamilyRow| {
-        row.tenant_version == config.version
-            && row.client_version == Some(client.version)
-            && is_presented_by(row, ctx, client, &value)
-            && life(ctx, config, client, row) == Life::Alive
-            && row.rotating
-            && client.rotates()
-            && row.generation == value.generation
-            && row.last_activity.is_some_and(|at| at > crate::users::stale(ctx.now))
-    };
-    let Some(mut row) = found.filter(newest) else { return Ok(None) };
-    let arguments = (ctx.tenant, id, row.generation, exchange_of(ctx, config, client, &row));
+    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), value);
     let won = core
         .store
-        .command(Lane::Ordinary, arguments, |tx, (tenant, id, generation, exchange)| {
-            Box::pin(families::rotate(tx, *tenant, id, *generation, exchange))
+        .command(Lane::Ordinary, arguments, |tx, (ctx, config, client, value)| {
+            Box::pin(async move {
+                let found = families::find(tx, ctx.tenant, &value.family_id()).await?;
+                let newest = found.filter(|row| is_newest(row, ctx, config, client, value));
+                let Some(mut row) = newest else { return Ok(None) };
+                let exchange = exchange_of(ctx, config, client, &row);
+                let won = families::rotate(tx, ctx.tenant, &row.id, row.generation, &exchange).await?;
+                row.generation += 1;
+                Ok(won.then_some(row))
+            })
         })
         .await?;
-    if !won {
-        return Ok(None);
-    }
-    row.generation += 1;
+    let Some(row) = won else { return Ok(None) };
     let generation = Some(row.generation);
     respond(request, &value, &Exchanged { row, generation }).map(Some)
+}
+
+/// Whether this is the newest token of a rotating family that lives, in the configuration at hand, with nothing to write
+/// but the rotation.
+fn is_newest(
+    row: &FamilyRow,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    value: &RefreshTokenValue,
+) -> bool {
+    row.tenant_version == config.version
+        && row.client_version == Some(client.version)
+        && is_presented_by(row, ctx, client, value)
+        && life(ctx, config, client, row) == Life::Alive
+        && row.rotating
+        && client.rotates()
+        && row.generation == value.generation
+        && row.last_activity.is_some_and(|at| at > crate::users::stale(ctx.now))
 }
 
 fn refused<T>(request: &Request<'_>, refusal: Refusal) -> Decision<T> {

@@ -222,9 +222,11 @@ impl Store {
         self.write(Door::Transact, lane, args, flow).await
     }
 
-    /// Runs a hot flow: as [`transact`](Self::transact), but on PostgreSQL it is exactly one statement in one
-    /// round trip that commits by itself (a second one is [`Failure::Internal`]). So after its statement the flow
-    /// may only read what the statement returned.
+    /// Runs a hot flow: one statement that writes, last, after as many as it needs that only read. On PostgreSQL each
+    /// is one round trip and commits by itself; anything after the one that writes is [`Failure::Internal`].
+    ///
+    /// So what a flow decided by its reads may have changed when it writes: what must not have changed stands in the
+    /// condition of the statement that writes. (On SQLite the flow has the database to itself, as in a transaction.)
     ///
     /// After an unknown outcome the flow runs again: a command stores its request's id in the row it wins, and a
     /// run that finds its own id there answers as the winner. [`Failure::UnknownCommit`] comes only when that

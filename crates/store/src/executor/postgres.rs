@@ -182,7 +182,7 @@ impl Postgres {
             lease,
             door,
             begun: false,
-            statements: 0,
+            written: false,
             trouble: None,
         })))
     }
@@ -388,7 +388,8 @@ pub(super) struct Session {
     door: Door,
     /// BEGIN was sent.
     begun: bool,
-    statements: u32,
+    /// A statement that writes was sent.
+    written: bool,
     trouble: Option<Trouble>,
 }
 
@@ -438,12 +439,12 @@ impl Session {
         statement: &'static Statement,
         params: &[Value<'_>],
     ) -> Result<(Vec<tokio_postgres::Row>, u64), Failure> {
-        self.statements += 1;
-        if self.door == Door::Command && self.statements > 1 {
+        if self.door == Door::Command && self.written {
             return Err(Failure::Internal(
-                format!("a command has a second statement: {}", statement.name).into(),
+                format!("a command goes on after the statement that commits: {}", statement.name).into(),
             ));
         }
+        self.written |= !statement.reads();
         let prepared =
             self.prepared(statement).await.map_err(|error| self.failure(statement.name, &error))?;
         if prepared.params().len() != params.len() {
@@ -491,7 +492,8 @@ impl Session {
             Err(error) => {
                 self.lease.dirty = self.begun;
                 let failure = self.failure(statement.name, &error);
-                let lost = self.door == Door::Command && self.trouble == Some(Trouble::Connection);
+                let lost =
+                    self.door == Door::Command && self.written && self.trouble == Some(Trouble::Connection);
                 Err(if lost { Failure::UnknownCommit(Box::new(Said::new(&error))) } else { failure })
             }
         }

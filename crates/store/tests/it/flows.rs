@@ -127,8 +127,19 @@ both_engines! {
         assert!(matches!(conflict, Err(Failure::Conflict)), "{conflict:?}");
     }
 
-    // Two statements could be two round trips, and on PostgreSQL two transactions.
-    fn a_command_is_one_statement_on_postgres(store) {
+    fn a_command_may_read_before_it_writes(store) {
+        notes::create(&store).await;
+        notes::insert(&store, 1).await.expect("a commit");
+        let next = store.command(Lane::Ordinary, (), |tx, ()| Box::pin(async move {
+            let count: i64 = tx.one(&notes::COUNT, params![]).await?.get(0)?;
+            tx.one(&INSERT_RETURNING, params![count + 1, "a"]).await?.get::<i64>(0)
+        }));
+        assert_eq!(next.await.expect("a commit"), 2);
+        assert_eq!(notes::count(&store).await, 2);
+    }
+
+    // What writes has committed on PostgreSQL: whatever follows would be a transaction of its own.
+    fn a_command_ends_with_what_it_writes_on_postgres(store) {
         notes::create(&store).await;
         let two = store.command(Lane::Ordinary, (), |tx, ()| Box::pin(async move {
             tx.run(&notes::INSERT, params![1_i64, "a"]).await?;
