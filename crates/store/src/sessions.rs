@@ -61,7 +61,10 @@ statements! {
     /// from the row's own instants, so that a use or an authentication of meanwhile counts.
     pub SHORTEN = "update sessions set \
         expires_at = case when authenticated_at + $4 < expires_at then authenticated_at + $4 else expires_at end, \
-        idle_expires_at = case when last_interacted_at + $5 < idle_expires_at then last_interacted_at + $5 \
+        idle_expires_at = case \
+            when last_interacted_at + $5 < idle_expires_at and last_interacted_at + $5 < authenticated_at + $4 \
+                then last_interacted_at + $5 \
+            when authenticated_at + $4 < idle_expires_at then authenticated_at + $4 \
             else idle_expires_at end \
         where tenant = $1 and user_key = $2 and session_key = $3 and persistent = $6 and ended_at is null";
     /// The session ends; no row changes when it has ended before.
