@@ -1,7 +1,7 @@
 //! Checks of the whole store that no single flow makes. Tests end with them; an operator may run them too. They scan, so
 //! they are no part of any request.
 
-use curfew_model::Failure;
+use curfew_model::{EndingCause, Failure, Timestamp};
 
 use crate::{Statement, Tx, params, statements};
 
@@ -20,24 +20,107 @@ statements! {
     /// No identifier is held for nobody.
     pub IDENTIFIERS_ORPHANED = "select count(*) from identifiers x \
         where not exists (select 1 from users u where u.tenant = x.tenant and u.user_key = x.user_key)";
-    /// Each user has a primary identity.
-    pub USERS_WITHOUT_IDENTITY = "select count(*) from users u where not exists (select 1 from identities i \
-        where i.tenant = u.tenant and i.user_key = u.user_key and i.position = 0)";
+    /// No identifier names an identity that its user does not have.
+    pub IDENTIFIERS_WITHOUT_IDENTITY = "select count(*) from identifiers x \
+        where exists (select 1 from users u where u.tenant = x.tenant and u.user_key = x.user_key) \
+        and not exists (select 1 from identities i where i.tenant = x.tenant and i.user_key = x.user_key \
+            and i.identity_id = x.identity_id and i.connection_id = x.connection_id)";
+    /// No identity outlives its user.
+    pub IDENTITIES_ORPHANED = "select count(*) from identities i \
+        where not exists (select 1 from users u where u.tenant = i.tenant and u.user_key = i.user_key)";
+    /// No consent outlives its user.
+    pub CONSENTS_ORPHANED = "select count(*) from grants g \
+        where not exists (select 1 from users u where u.tenant = g.tenant and u.user_key = g.user_key)";
+    /// Each user has one primary identity.
+    pub USERS_WITHOUT_IDENTITY = "select count(*) from users u where (select count(*) from identities i \
+        where i.tenant = u.tenant and i.user_key = u.user_key and i.position = 0) <> 1";
+    /// A counter starts at the creation instant and only grows: a user who comes back does not fall back.
+    pub COUNTERS_BELOW_CREATION = "select count(*) from users u join user_access a on a.tenant = u.tenant \
+        and a.user_key = u.user_key where a.counter < u.created_at";
     /// No floor is above its counter.
     pub FLOORS_ABOVE_COUNTER = "select count(*) from user_access \
         where credential_floor > counter or session_floor > counter or family_floor > counter";
+    /// Nor that of an identity above its user's counter.
+    pub IDENTITY_FLOORS_ABOVE_COUNTER = "select count(*) from identities i join user_access a on a.tenant = i.tenant \
+        and a.user_key = i.user_key where i.session_floor > a.counter";
+    /// Nor that of a user and client.
+    pub PAIR_FLOORS_ABOVE_COUNTER = "select count(*) from user_clients p join user_access a on a.tenant = p.tenant \
+        and a.user_key = p.user_key where p.family_floor > a.counter";
+    /// Nor those of a client above its own counter.
+    pub CLIENT_FLOORS_ABOVE_COUNTER = "select count(*) from clients where floor > counter or token_floor > counter";
     /// No session remembers a counter its user never had.
     pub SESSIONS_FROM_THE_FUTURE = "select count(*) from sessions s join user_access a on a.tenant = s.tenant \
         and a.user_key = s.user_key where s.counter > a.counter";
     /// No family remembers a counter its user never had.
     pub FAMILIES_FROM_THE_FUTURE = "select count(*) from families f join user_access a on a.tenant = f.tenant \
         and a.user_key = f.user_key where f.counter > a.counter";
+    /// Nor one its client never had.
+    pub FAMILIES_FROM_THE_CLIENTS_FUTURE = "select count(*) from families f join clients c on c.tenant = f.tenant \
+        and c.client_id = f.client_id where f.client_counter > c.counter";
+    /// An ended session stays as long as a family that began in it.
+    pub FAMILIES_WITHOUT_SESSION = "select count(*) from families f where f.session_key is not null \
+        and not exists (select 1 from sessions s where s.tenant = f.tenant and s.user_key = f.user_key \
+            and s.session_key = f.session_key)";
+    /// Participants go with their session.
+    pub PARTICIPANTS_WITHOUT_SESSION = "select count(*) from session_clients p \
+        where not exists (select 1 from sessions s where s.tenant = p.tenant and s.user_key = p.user_key \
+            and s.session_key = p.session_key)";
+    /// No session lives longer idle than in any case.
+    pub SESSIONS_IDLE_BEYOND_THEIR_END = "select count(*) from sessions where idle_expires_at > expires_at";
+    /// Nor does a family.
+    pub FAMILIES_IDLE_BEYOND_THEIR_END = "select count(*) from families where idle_expires_at > expires_at";
+    /// What ended has a cause, and what has not has none.
+    pub ENDED_WITHOUT_CAUSE = "select (select count(*) from sessions where (ended_at is null) <> (ended_cause is null)) \
+        + (select count(*) from families where (ended_at is null) <> (ended_cause is null))";
+    /// One way out: a session that ended has its ending.
+    pub SESSIONS_WITHOUT_ENDING = "select count(*) from sessions s where s.ended_at is not null and not exists \
+        (select 1 from endings e where e.tenant = s.tenant and e.user_key = s.user_key and e.at = s.ended_at \
+            and e.session_key = s.session_key)";
+    /// A family has its own, or its session's, or its client's.
+    pub FAMILIES_WITHOUT_ENDING = "select count(*) from families f where f.ended_at is not null and not exists \
+        (select 1 from endings e where e.tenant = f.tenant and e.user_key = f.user_key and e.at = f.ended_at \
+            and (e.grant_key = f.grant_key or e.session_key = f.session_key or e.client_id = f.client_id))";
+    /// The key that sealed a session's cookie or a family's newest token is known.
+    pub SEALED_WITH_NO_KEY = "select (select count(*) from sessions s where not exists (select 1 from sealing_keys k \
+            where k.tenant = s.tenant and k.id = s.sealing_key)) \
+        + (select count(*) from families f where not exists (select 1 from sealing_keys k \
+            where k.tenant = f.tenant and k.id = f.sealing_key))";
+    /// No user has more living sessions than the cap.
+    pub SESSIONS_BEYOND_CAP = "select count(*) from (select s.tenant, s.user_key from sessions s \
+        join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        where s.ended_at is null and s.counter >= a.session_floor and s.expires_at > $1 and s.idle_expires_at > $1 \
+        group by s.tenant, s.user_key having count(*) > $2) crowded";
+    /// Nor more than the bound beside the counter, which decides when they are counted.
+    pub SESSIONS_BEYOND_BOUND = "select count(*) from (select s.tenant, s.user_key from sessions s \
+        join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        where s.ended_at is null and s.counter >= a.session_floor and s.expires_at > $1 and s.idle_expires_at > $1 \
+        group by s.tenant, s.user_key having count(*) > max(a.sessions_bound)) crowded";
+    /// No user has more living families at one client than the cap.
+    pub FAMILIES_BEYOND_CAP = "select count(*) from (select f.tenant, f.user_key, f.client_id from families f \
+        join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
+        left join user_clients p on p.tenant = f.tenant and p.user_key = f.user_key and p.client_id = f.client_id \
+        where f.ended_at is null and f.counter >= a.family_floor and f.counter >= coalesce(p.family_floor, 0) \
+        and (f.expires_at is null or f.expires_at > $1) and (f.idle_expires_at is null or f.idle_expires_at > $1) \
+        group by f.tenant, f.user_key, f.client_id having count(*) > $2) crowded";
+    /// Nor more than the bound in the row of user and client, which must be there.
+    pub FAMILIES_BEYOND_BOUND = "select count(*) from (select f.tenant, f.user_key, f.client_id from families f \
+        join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
+        left join user_clients p on p.tenant = f.tenant and p.user_key = f.user_key and p.client_id = f.client_id \
+        where f.ended_at is null and f.counter >= a.family_floor and f.counter >= coalesce(p.family_floor, 0) \
+        and (f.expires_at is null or f.expires_at > $1) and (f.idle_expires_at is null or f.idle_expires_at > $1) \
+        group by f.tenant, f.user_key, f.client_id having count(*) > max(coalesce(p.families_bound, 0))) crowded";
     /// Each ending has its fan-out row.
     pub ENDINGS_WITHOUT_FANOUT = "select count(*) from endings e where not exists (select 1 from fanouts f \
         where f.tenant = e.tenant and f.ending_id = e.ending_id)";
+    /// And no fan-out row is without.
+    pub FANOUTS_WITHOUT_ENDING = "select count(*) from fanouts f where not exists (select 1 from endings e \
+        where e.tenant = f.tenant and e.ending_id = f.ending_id)";
     /// Each feed entry belongs to an ending.
     pub ENTRIES_WITHOUT_ENDING = "select count(*) from feed_entries f where not exists (select 1 from endings e \
         where e.tenant = f.tenant and e.ending_id = f.ending_id)";
+    /// Each feed entry is in a lane.
+    pub ENTRIES_WITHOUT_LANE = "select count(*) from feed_entries f \
+        where not exists (select 1 from feed_lanes l where l.lane = f.lane)";
     /// Within a lane positions have no gap, and the head is the last one.
     pub LANES_WITH_GAPS = "select count(*) from feed_lanes l join (select lane, min(position) as first, \
         max(position) as last, count(*) as entries from feed_entries group by lane) e on e.lane = l.lane \
@@ -45,34 +128,74 @@ statements! {
     /// No client grant outlives its client.
     pub GRANTS_WITHOUT_CLIENT = "select count(*) from client_grants g where not exists (select 1 from clients c \
         where c.tenant = g.tenant and c.client_id = g.client_id)";
+    /// Nor do its credentials, nor what connections know of it.
+    pub CREDENTIALS_WITHOUT_CLIENT = "select count(*) from client_credentials k where not exists \
+        (select 1 from clients c where c.tenant = k.tenant and c.client_id = k.client_id)";
+    /// A connection is enabled for clients that are there, and goes with its rows.
+    pub ENABLED_FOR_NOBODY = "select count(*) from connection_clients x where not exists \
+            (select 1 from clients c where c.tenant = x.tenant and c.client_id = x.client_id) \
+        or not exists (select 1 from connections c where c.tenant = x.tenant and c.id = x.connection_id)";
+    /// How long cutoffs for an API must be kept is remembered.
+    pub APIS_WITHOUT_LIFETIME = "select count(*) from resource_servers r where not exists \
+        (select 1 from token_lifetimes l where l.tenant = r.tenant and l.audience = r.identifier)";
+    /// Each tenant can sign.
+    pub TENANTS_WITHOUT_SIGNING_KEY = "select count(*) from tenants t where not exists (select 1 from signing_keys k \
+        where k.tenant = t.tenant and k.state = 'current')";
     /// Each tenant has one current sealing key.
     pub TENANTS_WITHOUT_SEALING_KEY = "select count(*) from tenants t where (select count(*) from sealing_keys k \
         where k.tenant = t.tenant and k.state = 'current') <> 1";
+    /// Each host belongs to a tenant.
+    pub DOMAINS_WITHOUT_TENANT = "select count(*) from tenant_domains d \
+        where not exists (select 1 from tenants t where t.tenant = d.tenant)";
+    /// Causes as they were written; each must be in the catalogue.
+    pub UNKNOWN_CAUSES = "select distinct cause from (select ended_cause as cause from sessions \
+        union all select ended_cause from families union all select cause from endings) c where cause is not null";
+}
+
+/// What the store cannot know by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// When this is asked: what lives then is counted.
+    pub now: Timestamp,
+    /// Living sessions of one user.
+    pub sessions_max: usize,
+    /// Living families of one user and client.
+    pub families_max: usize,
+}
+
+/// The name of each check, in order.
+pub fn checks() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|statement| statement.name)
 }
 
 /// What is wrong, one line a check; empty when all is well.
-pub async fn verify(tx: &mut Tx) -> Result<Vec<String>, Failure> {
-    let checks: [&'static Statement; 13] = [
-        &USERS_INCOMPLETE,
-        &ACCESS_ORPHANED,
-        &IDS_ORPHANED,
-        &IDENTIFIERS_ORPHANED,
-        &USERS_WITHOUT_IDENTITY,
-        &FLOORS_ABOVE_COUNTER,
-        &SESSIONS_FROM_THE_FUTURE,
-        &FAMILIES_FROM_THE_FUTURE,
-        &ENDINGS_WITHOUT_FANOUT,
-        &ENTRIES_WITHOUT_ENDING,
-        &LANES_WITH_GAPS,
-        &GRANTS_WITHOUT_CLIENT,
-        &TENANTS_WITHOUT_SEALING_KEY,
-    ];
+pub async fn verify(tx: &mut Tx, bounds: &Bounds) -> Result<Vec<String>, Failure> {
     let mut wrong = Vec::new();
-    for check in checks {
-        let count: i64 = tx.one(check, params![]).await?.get(0)?;
+    for check in ALL {
+        let count = count(tx, check, bounds).await?;
         if count > 0 {
             wrong.push(format!("{}: {count}", check.name));
         }
     }
     Ok(wrong)
+}
+
+async fn count(tx: &mut Tx, check: &'static Statement, bounds: &Bounds) -> Result<i64, Failure> {
+    let max = |max: usize| i64::try_from(max).unwrap_or(i64::MAX);
+    let now = bounds.now;
+    let row = match check.name {
+        "SESSIONS_BEYOND_CAP" => tx.one(check, params![now, max(bounds.sessions_max)]).await?,
+        "FAMILIES_BEYOND_CAP" => tx.one(check, params![now, max(bounds.families_max)]).await?,
+        "SESSIONS_BEYOND_BOUND" | "FAMILIES_BEYOND_BOUND" => tx.one(check, params![now]).await?,
+        "UNKNOWN_CAUSES" => {
+            let mut unknown = 0;
+            for row in tx.all(check, params![]).await? {
+                let cause: String = row.get(0)?;
+                unknown += i64::from(EndingCause::parse(&cause).is_none());
+            }
+            return Ok(unknown);
+        }
+        _ => tx.one(check, params![]).await?,
+    };
+    row.get(0)
 }

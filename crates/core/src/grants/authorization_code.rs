@@ -28,7 +28,7 @@ pub const CODE_SECONDS: i64 = 120;
 /// How long a consumption outlives the code (so that a late replay is still seen).
 const CONSUMED_KEPT_SECONDS: i64 = 3600;
 /// Live families of one user and client.
-const FAMILIES_MAX: usize = 200;
+pub const FAMILIES_MAX: usize = 200;
 
 /// Everything a code is bound to; sealed, it is the code. Short names: the value travels in a URL.
 #[derive(Debug, Clone, Serialize, Deserialize)]

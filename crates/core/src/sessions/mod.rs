@@ -2,7 +2,7 @@
 
 pub(crate) mod start;
 
-pub use start::{Authenticated, Started, cookie_value, start};
+pub use start::{Authenticated, SESSIONS_MAX, Started, cookie_value, start};
 
 use curfew_model::config::SessionLifetimes;
 use curfew_model::secret::constant_time_eq;

@@ -11,7 +11,7 @@ use crate::TenantConfig;
 use crate::endings::{self, Actor, Ending, Target};
 
 /// Live sessions of one user; a login beyond it ends the least recently used.
-const SESSIONS_MAX: usize = 1000;
+pub const SESSIONS_MAX: usize = 1000;
 
 /// A person who passed the credential step.
 #[derive(Debug, Clone)]

@@ -18,9 +18,12 @@ use axum::body::Body;
 use curfew::config::Typed;
 use curfew::serve::{Assembled, World, assemble, job_ctx};
 use curfew_core::Core;
+use curfew_core::grants::authorization_code::FAMILIES_MAX;
+use curfew_core::sessions::SESSIONS_MAX;
 use curfew_http::App;
 use curfew_http::context::Peer;
 use curfew_model::{Clock as _, SystemEntropy, Timestamp};
+use curfew_store::verify::{Bounds, verify};
 use curfew_store::{Engine, Store, StoreOptions};
 use curfew_testkit::{TestDatabase, VirtualClock, engines};
 use http::Request;
@@ -209,7 +212,8 @@ impl Curfew {
     /// Checks the integrity of the whole store.
     pub(crate) async fn verify(&self) {
         self.core.logs.drain().await;
-        let wrong = self.store().read_long((), |tx, ()| Box::pin(curfew_store::verify::verify(tx))).await;
+        let bounds = Bounds { now: self.now(), sessions_max: SESSIONS_MAX, families_max: FAMILIES_MAX };
+        let wrong = self.store().read_long(bounds, |tx, bounds| Box::pin(verify(tx, bounds))).await;
         assert_eq!(wrong.expect("the store can be read"), Vec::<String>::new());
     }
 }
