@@ -117,6 +117,12 @@ oauth_codes! {
     RequestNotSupported = "request_not_supported",
     /// OIDC Core §3.1.2.6.
     RequestUriNotSupported = "request_uri_not_supported",
+    /// OIDC Core §3.1.2.6.
+    RegistrationNotSupported = "registration_not_supported",
+    /// RFC 8707 §2.
+    InvalidTarget = "invalid_target",
+    /// RFC 9396 §5.
+    InvalidAuthorizationDetails = "invalid_authorization_details",
     /// RFC 7009 §2.2.1.
     UnsupportedTokenType = "unsupported_token_type",
     /// RFC 6749 §4.1.2.1.

@@ -7,7 +7,7 @@ use curfew_model::config::{AuthMethod, Client};
 use curfew_tokens::pkce;
 
 use super::{PageError, REQUEST_BYTES_MAX, Request, ResponseMode, redirect, respond};
-use crate::grants::shown;
+use crate::grants::{RESOURCE_IS_AUDIENCE, shown};
 use crate::{TenantConfig, issue};
 
 /// Where a check's "no" goes.
@@ -180,14 +180,23 @@ fn check_web_origin(request: &mut Request, input: &Input<'_>) -> Result<(), Deni
     Ok(())
 }
 
+/// What asks for more than this server gives is refused: ignored, it would be answered with less protection than was
+/// asked for.
+const UNSUPPORTED: [(&str, OAuthCode); 5] = [
+    ("request", OAuthCode::RequestNotSupported),
+    ("request_uri", OAuthCode::RequestUriNotSupported),
+    ("registration", OAuthCode::RegistrationNotSupported),
+    ("authorization_details", OAuthCode::InvalidAuthorizationDetails),
+    ("dpop_jkt", OAuthCode::InvalidRequest),
+];
+
 fn check_unsupported(_: &mut Request, input: &Input<'_>) -> Result<(), Denial> {
-    if input.get("request").is_some() {
-        return client(OAuthCode::RequestNotSupported, "The request parameter is not supported");
+    for (name, code) in UNSUPPORTED {
+        if input.get(name).is_some() {
+            return client(code, format!("The {name} parameter is not supported"));
+        }
     }
-    if input.get("request_uri").is_some() {
-        return client(OAuthCode::RequestUriNotSupported, "The request_uri parameter is not supported");
-    }
-    if input.get("organization").is_some() {
+    if input.get("organization").is_some() || input.get("invitation").is_some() {
         let id = input.get("client_id").map(shown).unwrap_or_default();
         let text = format!("client {id} is not allowed to use organizations");
         return client(OAuthCode::InvalidRequest, text);
@@ -300,6 +309,9 @@ fn check_max_age(request: &mut Request, input: &Input<'_>) -> Result<(), Denial>
 
 fn check_audience(request: &mut Request, input: &Input<'_>) -> Result<(), Denial> {
     let asked = input.get("audience").or(input.config.settings.default_audience.as_deref());
+    if input.get("resource").is_some_and(|resource| Some(resource) != asked) {
+        return client(OAuthCode::InvalidTarget, RESOURCE_IS_AUDIENCE);
+    }
     let Some(audience) = asked else { return Ok(()) };
     // The /userinfo audience is what a token has anyhow.
     if crate::access_tokens::is_userinfo(audience, input.config) {

@@ -219,6 +219,7 @@ fn check_bindings(request: &Request<'_>) -> Result<CodeValue, Refusal> {
         None if code.redirect_uri_sent => parameters.require("redirect_uri").map(drop)?,
         _ => {}
     }
+    super::check_resource(parameters.get("resource"), code.audience.as_deref())?;
     check_pkce(&code, client, parameters.get("code_verifier"))?;
     Ok(code)
 }

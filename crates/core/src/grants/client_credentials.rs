@@ -35,6 +35,9 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
         .get("audience")
         .or(client.doc.default_audience.as_deref())
         .or(config.settings.default_audience.as_deref());
+    if let Err(refusal) = super::check_resource(parameters.get("resource"), audience) {
+        return Ok(Decision::Refused(refusal));
+    }
     let Some(audience) = audience else {
         return refuse(OAuthCode::InvalidRequest, "Missing required parameter: audience".to_owned());
     };

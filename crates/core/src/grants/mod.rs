@@ -63,8 +63,9 @@ pub const GRANT_TYPES: [&str; 5] =
 
 /// Answers a token request.
 ///
-/// Steps: 1 the grant type is one of ours (and the common cases of two of them), 2 authenticate the client, 3 the client may use the grant type, 4 the
-/// grant's own exchange. A foreign client's presentation is refused in step 4 and ends nothing.
+/// Steps: 1 the grant type is one of ours (and the common cases of two of them), 2 authenticate the client, 3 the client
+/// may use the grant type, 4 nothing is asked for that is not there, 5 the grant's own exchange. A foreign client's
+/// presentation is refused in step 5 and ends nothing.
 pub async fn exchange(
     core: &Core,
     ctx: &Ctx,
@@ -89,6 +90,9 @@ pub async fn exchange(
     if !may_use(&client, grant_type) {
         let description = format!("Grant type '{grant_type}' not allowed for the client.");
         return Ok(Decision::Refused(Refusal::new(OAuthCode::UnauthorizedClient, description)));
+    }
+    if let Err(refusal) = check_unsupported(&client, parameters) {
+        return Ok(Decision::Refused(refusal));
     }
     let request = Request { core, ctx, config: &config, client: &client, parameters };
     match grant_type {
@@ -122,7 +126,9 @@ async fn common_case(
     let Some((config, client)) = clients::authenticate_cached(core, ctx, credentials) else {
         return Ok(None);
     };
-    if !may_use(&client, grant_type) {
+    let asks_for_more =
+        parameters.get("resource").is_some() || check_unsupported(&client, parameters).is_err();
+    if !may_use(&client, grant_type) || asks_for_more {
         return Ok(None);
     }
     let request = Request { core, ctx, config: &config, client: &client, parameters };
@@ -130,6 +136,32 @@ async fn common_case(
         "authorization_code" => authorization_code::redeem_fresh(&request).await,
         _ => refresh_token::rotate_newest(&request).await,
     }
+}
+
+/// What asks for more than this server gives is refused: ignored, it would be answered with less protection than was
+/// asked for.
+fn check_unsupported(client: &Client, parameters: &Parameters) -> Result<(), Refusal> {
+    if parameters.get("authorization_details").is_some() {
+        let text = "The authorization_details parameter is not supported";
+        return Err(Refusal::new(OAuthCode::InvalidAuthorizationDetails, text));
+    }
+    if parameters.get("organization").is_some() {
+        let text = format!("client {} is not allowed to use organizations", client.id);
+        return Err(Refusal::new(OAuthCode::InvalidRequest, text));
+    }
+    Ok(())
+}
+
+/// What is said when `resource` names something else than the token is for.
+pub(crate) const RESOURCE_IS_AUDIENCE: &str = "The resource must be the audience";
+
+/// RFC 8707 §2: a token is for the `resource` that was asked for, or there is none. This server takes the API's name
+/// from `audience`; `resource` may repeat it.
+pub(crate) fn check_resource(resource: Option<&str>, audience: Option<&str>) -> Result<(), Refusal> {
+    if resource.is_some_and(|resource| Some(resource) != audience) {
+        return Err(Refusal::new(OAuthCode::InvalidTarget, RESOURCE_IS_AUDIENCE));
+    }
+    Ok(())
 }
 
 /// A value of the request as it may be shown in an error: short, printable ASCII.

@@ -57,6 +57,9 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
         return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidRequest, text)));
     };
     let audience = parameters.get("audience").or(config.settings.default_audience.as_deref());
+    if let Err(refusal) = super::check_resource(parameters.get("resource"), audience) {
+        return Ok(Decision::Refused(refusal));
+    }
     let server = match audience {
         Some(audience) => match config.resource_server(audience) {
             Some(server) => Some(server),

@@ -48,11 +48,12 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
     let Some(value) = unseal(config, presented) else {
         return Ok(refused(request, unknown("not one of our refresh tokens")));
     };
-    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), value);
+    let resource = parameters.get("resource").map(str::to_owned);
+    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), value, resource);
     let exchanged = core
         .store
-        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, value)| {
-            Box::pin(decide(tx, ctx, config, client, value))
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, value, resource)| {
+            Box::pin(decide(tx, ctx, config, client, value, resource.as_deref()))
         })
         .await?;
     match exchanged {
@@ -134,6 +135,7 @@ async fn decide(
     config: &TenantConfig,
     client: &Client,
     value: &RefreshTokenValue,
+    resource: Option<&str>,
 ) -> Result<Decision<Exchanged>, Failure> {
     let id = value.family_id();
     let Some(row) = families::find(tx, ctx.tenant, &id).await? else {
@@ -143,6 +145,9 @@ async fn decide(
         return Ok(Decision::Refused(unknown("another client's token")));
     }
     if let Some(refusal) = check_life(tx, ctx, config, client, &row).await? {
+        return Ok(Decision::Refused(refusal));
+    }
+    if let Err(refusal) = super::check_resource(resource, row.audience.as_deref()) {
         return Ok(Decision::Refused(refusal));
     }
     if row.rotating != client.rotates() {

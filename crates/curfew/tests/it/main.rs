@@ -46,6 +46,8 @@ mod pages;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod signup;

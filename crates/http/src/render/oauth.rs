@@ -10,7 +10,10 @@ use super::{failure_status, json as json_response, set_retry_after};
 /// Auth0 answers most refusals with 403; SDKs read the code and the description.
 fn status(refusal: &Refusal) -> StatusCode {
     match refusal.code {
-        OAuthCode::InvalidRequest | OAuthCode::UnsupportedTokenType => StatusCode::BAD_REQUEST,
+        OAuthCode::InvalidRequest
+        | OAuthCode::UnsupportedTokenType
+        | OAuthCode::InvalidTarget
+        | OAuthCode::InvalidAuthorizationDetails => StatusCode::BAD_REQUEST,
         OAuthCode::InvalidClient | OAuthCode::InvalidToken => StatusCode::UNAUTHORIZED,
         OAuthCode::AccessDenied if refusal.description == "Unauthorized" => StatusCode::UNAUTHORIZED,
         OAuthCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,

@@ -29,7 +29,13 @@ pub(crate) async fn post(
     };
     let credentials = form::client_credentials(&headers, &values);
     let parameters = form::parameters(values);
-    let mut response = match grants::exchange(&app.core, &ctx, &credentials, &parameters).await {
+    // RFC 9449 §5: a proof asks for a bound token. Who asked for one is not handed one that anybody can use.
+    let exchanged = if headers.contains_key("dpop") {
+        Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidRequest, "DPoP is not supported")))
+    } else {
+        grants::exchange(&app.core, &ctx, &credentials, &parameters).await
+    };
+    let mut response = match exchanged {
         Ok(Decision::Granted(tokens)) => match serde_json::to_string(&tokens) {
             Ok(body) => json(StatusCode::OK, body),
             Err(error) => oauth::failure(&Failure::Crypto(format!("writing tokens: {error}").into())),
