@@ -3,6 +3,8 @@
 pub mod management;
 pub mod oauth;
 pub mod page;
+#[cfg(test)]
+mod tests;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

@@ -51,13 +51,13 @@ impl Look {
         response
     }
 
-    /// Our error page.
+    /// Our error page; without a text it shows no details.
     pub fn error(&self, ctx: &Ctx, status: StatusCode, kind: ErrorKind, code: &str, text: &str) -> Response {
         let request_id = ctx.request.id.to_string();
         let page = ErrorPage {
             kind,
             error: Some(code),
-            description: Some(text),
+            description: Some(text).filter(|text| !text.is_empty()),
             request_id: Some(&request_id),
             ..ErrorPage::default()
         };
