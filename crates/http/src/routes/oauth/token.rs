@@ -8,7 +8,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use bytes::Bytes;
 use curfew_core::grants;
-use curfew_model::{Ctx, Decision, Failure};
+use curfew_model::{Ctx, Decision, Failure, OAuthCode, Refusal};
 use http::{HeaderMap, StatusCode};
 
 use super::super::form;
