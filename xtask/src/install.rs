@@ -35,6 +35,12 @@ pub(crate) const NODE: Need = Need {
 };
 pub(crate) const OPENSSL: Need =
     Need { what: "openssl", packages: &["openssl"], is_there: || program::find(&["openssl"]).is_some() };
+/// With it a test sees that the disk has what an answer acknowledges. It is Linux's alone, and so is that test.
+pub(crate) const STRACE: Need = Need {
+    what: "strace",
+    packages: &["strace"],
+    is_there: || !cfg!(target_os = "linux") || program::find(&["strace"]).is_some(),
+};
 pub(crate) const PYTHON: Need = Need {
     what: "Python 3 with venv",
     packages: &["python3", "python3-venv"],

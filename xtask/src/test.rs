@@ -95,6 +95,9 @@ fn install_missing(wanted: &Wanted, has_end_to_end: bool, end_to_end: &Path) -> 
     let requirements = end_to_end.join("python/requirements.txt");
     let has_python = has_end_to_end && requirements.is_file();
     let mut needs = vec![install::POSTGRESQL];
+    if wanted.suite.has_rust() {
+        needs.push(install::STRACE);
+    }
     if has_end_to_end {
         needs.extend([install::NODE, install::OPENSSL, install::CHROMIUM]);
     }

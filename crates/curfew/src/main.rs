@@ -40,10 +40,26 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("curfew: {error}");
+            eprintln!("curfew: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what lies behind it, which often says what to do.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        // Some say what lies behind them by themselves.
+        if !text.ends_with(&own) {
+            text.push_str(": ");
+            text.push_str(&own);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {

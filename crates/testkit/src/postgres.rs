@@ -217,6 +217,21 @@ impl OwnPostgres {
     pub fn url(&self) -> String {
         format!("host={} user=curfew dbname=postgres", self.folder.path().display())
     }
+
+    /// A connection with the rights of its owner.
+    pub async fn connect(&self) -> tokio_postgres::Client {
+        let connected = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("the server answers");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// How many sessions of the application `name` have committed and wait until a standby has it too.
+    pub async fn waiting_for_a_standby(&self, name: &str) -> i64 {
+        let sql =
+            "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and application_name = $1";
+        self.connect().await.query_one(sql, &[&name]).await.expect("a row").get(0)
+    }
 }
 
 impl Drop for OwnPostgres {

@@ -11,11 +11,12 @@ mod support;
 
 #[cfg(test)]
 #[macro_use]
-#[expect(dead_code, reason = "callers of every kind are offered; not every kind of story is told yet")]
 mod process;
 
 #[cfg(test)]
 mod crashes;
+#[cfg(test)]
+mod durability;
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
