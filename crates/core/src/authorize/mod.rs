@@ -202,7 +202,7 @@ pub async fn begin(
     cookie: Option<&str>,
 ) -> Result<Outcome, Failure> {
     let client_id = ClientId(parameters.get("client_id").cloned().unwrap_or_default());
-    let (config, client) = core.configuration(ctx.tenant, &client_id).await?;
+    let (config, client, session) = configuration_and_session(core, ctx, &client_id, cookie).await?;
     let request = match checks::run(&config, client.as_deref(), parameters) {
         Ok(request) => request,
         Err(denied) => {
@@ -219,8 +219,8 @@ pub async fn begin(
     let Some(client) = client else {
         return Err(Failure::Internal("a request without client passed the checks".into()));
     };
-    let session = match cookie {
-        Some(cookie) => sessions::find_by_cookie(core, ctx, &config, cookie, None).await?,
+    let session = match session {
+        Some(session) => sessions::living(core, ctx, &config, session).await?,
         None => None,
     };
     let usable = session.filter(|session| serves(&request, session, &config, &client, ctx.now));
@@ -242,6 +242,34 @@ pub async fn begin(
         }
         None => no_session(core, ctx, &config, &client, request),
     }
+}
+
+/// The configurations of tenant and client as they are now, and the session that the cookie opens. In one read, where
+/// what is cached is of the versions that the session's chain tells.
+async fn configuration_and_session(
+    core: &Core,
+    ctx: &Ctx,
+    client_id: &ClientId,
+    cookie: Option<&str>,
+) -> Result<(Arc<TenantConfig>, Option<Arc<Client>>, Option<SessionRow>), Failure> {
+    if let (Some(cookie), Some((config, client))) =
+        (cookie, core.cached_configuration(ctx.tenant, client_id.clone()))
+    {
+        let session = sessions::read_by_cookie(core, ctx, &config, cookie, Some(client_id)).await?;
+        let newest = |session: &SessionRow| {
+            session.tenant_version == config.version && session.client_version == Some(client.version)
+        };
+        if let Some(session) = session.filter(newest) {
+            return Ok((config, Some(client), Some(session)));
+        }
+    }
+    let (config, client) = core.configuration(ctx.tenant, client_id).await?;
+    let session = match cookie {
+        // A client that is not there is not asked about: its id may be anything.
+        Some(cookie) => sessions::read_by_cookie(core, ctx, &config, cookie, None).await?,
+        None => None,
+    };
+    Ok((config, client, session))
 }
 
 fn no_session(

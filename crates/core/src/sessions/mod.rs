@@ -81,18 +81,39 @@ pub async fn find_by_cookie(
     cookie: &str,
     client: Option<&ClientId>,
 ) -> Result<Option<SessionRow>, Failure> {
+    match read_by_cookie(core, ctx, config, cookie, client).await? {
+        Some(row) => living(core, ctx, config, row).await,
+        None => Ok(None),
+    }
+}
+
+/// The session that a cookie opens, whether or not it lives.
+pub(crate) async fn read_by_cookie(
+    core: &Core,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    cookie: &str,
+    client: Option<&ClientId>,
+) -> Result<Option<SessionRow>, Failure> {
     let Some(value) = unseal_cookie(config, cookie) else { return Ok(None) };
-    let sid = value.sid();
     let found = core
         .store
-        .read((ctx.tenant, sid, client.cloned()), |tx, (tenant, sid, client)| {
+        .read((ctx.tenant, value.sid(), client.cloned()), |tx, (tenant, sid, client)| {
             Box::pin(curfew_store::sessions::find(tx, *tenant, sid, client.as_ref()))
         })
         .await?;
-    let Some(row) = found else { return Ok(None) };
-    if !constant_time_eq(&row.secret_hash, value.secret_hash().as_bytes()) || row.issuer != *ctx.issuer {
-        return Ok(None);
-    }
+    Ok(found.filter(|row| {
+        constant_time_eq(&row.secret_hash, value.secret_hash().as_bytes()) && row.issuer == *ctx.issuer
+    }))
+}
+
+/// The session, if it lives; one whose time is over is ended here.
+pub(crate) async fn living(
+    core: &Core,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    row: SessionRow,
+) -> Result<Option<SessionRow>, Failure> {
     let cause = match life(&row, config, ctx.now) {
         Life::Alive => return Ok(Some(row)),
         Life::Over => return Ok(None),

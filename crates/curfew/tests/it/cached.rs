@@ -80,6 +80,18 @@ in_a_box! {
         assert_eq!(lifetime(refreshed.id.as_deref()), 1234);
     }
 
+    fn a_callback_that_was_taken_away_gets_nothing_from_any_node(curfew) {
+        let (other, operator) = (curfew.another_node().await, curfew.operator().await);
+        let (spa, ada) = (operator.make_spa().await, operator.make_person().await);
+        let (browser, _) = warm(&[&curfew, &other], &spa, &ada).await;
+        let browser = browser.at(&other);
+        assert!(browser.authorize_silently(&spa.at(&other), &[]).await.code().is_some());
+        let path = format!("/clients/{}", spa.client_id);
+        operator.patch(&path, json!({"callbacks": ["https://elsewhere.example/"]})).await.expect(200);
+        let refused = browser.authorize_silently(&spa.at(&other), &[]).await;
+        assert_eq!((refused.code(), refused.location()), (None, None), "{}", refused.text());
+    }
+
     fn a_new_signing_key_verifies_at_once_and_a_revoked_one_never_again(curfew) {
         let (other, operator) = (curfew.another_node().await, curfew.operator().await);
         let api = operator.make_api().await;
