@@ -115,6 +115,7 @@ async fn sigterm_lets_an_open_request_finish(engine: Engine) {
     assert_eq!(server.ended().await.code(), Some(0));
     assert!(!place.said().contains("did not finish in time"), "{}", place.said());
     drop((silent, partial));
+    place.verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +137,7 @@ async fn sigterm_right_after_the_first_line() {
         server.terminate();
         assert_eq!(server.ended().await.code(), Some(0));
     }
-    place.assert_no_panic();
+    place.verify().await;
 }
 
 /// A request that does not end is not waited for without end.
@@ -155,6 +156,7 @@ async fn sigterm_and_a_request_that_never_ends() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(30), server.ended()).await;
     assert_eq!(ended.expect("in time").code(), Some(0));
     assert!(place.said().contains("did not finish in time"), "{}", place.said());
+    place.verify().await;
 }
 
 fn start_with_files(place: &Place, files: u32) -> Process {
@@ -197,7 +199,7 @@ async fn more_clients_than_files() {
     let mut admin = Admin::new(&place).await;
     admin.make_person("somebody").await;
     server.kill();
-    place.assert_no_panic();
+    place.verify().await;
     let full = format!("all {most} connections are taken");
     assert!(place.said().contains(&full), "{}", place.said());
 }

@@ -115,7 +115,7 @@ async fn sqlite_syncs_before_it_answers() {
         trace.judge(exchange, "/data/curfew.db-wal").unwrap_or_else(|wrong| panic!("{wrong}"));
     }
     trace.judge(tokens[0], "/data/curfew.db-wal").expect_err("what writes nothing waits for nothing");
-    place.assert_no_panic();
+    place.verify().await;
 }
 
 /// Where the operator wants commits to be on a standby too, an ending is acknowledged when they are.
@@ -160,7 +160,7 @@ async fn postgres_answers_when_the_standby_has_it() {
     let refused = scene.browser.refresh(&scene.application, &tokens.refresh).await.expect("an answer");
     assert!(refused.is_err(), "the block ended nothing");
     server.kill();
-    place.assert_no_panic();
+    place.verify().await;
 }
 
 /// Whether by the database or by the role: where commits are acknowledged before they are on the disk, it does not start,
@@ -184,5 +184,5 @@ async fn postgres_without_synchronous_commit_is_refused() {
         operator.batch_execute(&format!("alter {whose} reset synchronous_commit")).await.expect("a setting");
     }
     place.start().kill();
-    place.assert_no_panic();
+    place.verify().await;
 }

@@ -13,8 +13,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
-use curfew_model::{Entropy, SystemEntropy};
+use curfew_core::grants::authorization_code::FAMILIES_MAX;
+use curfew_core::sessions::SESSIONS_MAX;
+use curfew_model::{Clock as _, Entropy, SystemClock, SystemEntropy};
 use curfew_store::executor::Database;
+use curfew_store::verify::{Bounds, verify};
 use curfew_store::{Engine, Store, StoreOptions};
 use curfew_testkit::TestDatabase;
 use tempfile::TempDir;
@@ -47,13 +50,13 @@ macro_rules! in_a_process {
     )*};
 }
 
-/// Tells a story of a server that runs on an empty database.
+/// Tells a story of a server that runs on an empty database, then checks the whole store.
 pub(crate) async fn run<F: Future<Output = ()>>(engine: Engine, story: impl FnOnce(Arc<Place>) -> F) {
     let place = Arc::new(Place::new(engine));
     let server = place.start();
     Box::pin(story(Arc::clone(&place))).await;
     server.kill();
-    place.assert_no_panic();
+    place.verify().await;
 }
 
 /// Where a server's data are, and where it listens: both stay over restarts.
@@ -170,10 +173,15 @@ impl Place {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    /// Nothing a client sent made a thread panic.
-    pub(crate) fn assert_no_panic(&self) {
+    /// Checks what a server left behind, or leaves just now: nothing a client sent made a thread panic, and the whole
+    /// store is sound.
+    pub(crate) async fn verify(&self) {
         let said = self.said();
         assert!(!said.contains("panicked"), "a server panicked:\n{said}");
+        let bounds =
+            Bounds { now: SystemClock.now(), sessions_max: SESSIONS_MAX, families_max: FAMILIES_MAX };
+        let wrong = self.open().await.read_long(bounds, |tx, bounds| Box::pin(verify(tx, bounds))).await;
+        assert_eq!(wrong.expect("the store can be read"), Vec::<String>::new());
     }
 
     /// Throws the log away.

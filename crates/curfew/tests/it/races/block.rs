@@ -257,7 +257,7 @@ async fn runs(engine: Engine) {
         begun.elapsed()
     );
     server.kill();
-    place.assert_no_panic();
+    place.verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
