@@ -126,6 +126,56 @@ fn nothing_names_the_machine_it_was_written_on() {
     assert_none(files().iter().flat_map(machine_traces), "paths and hosts of one machine");
 }
 
+/// Signed tokens, live or long over: whoever finds one cannot tell. The corpus of the fuzz targets is made of them, and
+/// tests in Rust have those of the specifications.
+fn signed_tokens(file: &File) -> Vec<String> {
+    if file.path.contains("/corpus/") || file.is(&["rs"]) {
+        return Vec::new();
+    }
+    file.lines_where(|line| {
+        line.match_indices("eyJ").any(|(at, _)| {
+            let end = |from: usize| {
+                let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+                from + line.as_bytes()[from..].iter().take_while(|byte| word(byte)).count()
+            };
+            let header = end(at);
+            header > at + 20 && line[header..].starts_with(".eyJ") && end(header + 1) > header + 20
+        })
+    })
+}
+
+#[test]
+fn no_token_is_left_lying_about() {
+    let header = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9";
+    let left = File::new("answer.json", &format!("{{\"access_token\":\"{header}.{header}.c2ln\"}}"));
+    assert_eq!(signed_tokens(&left), ["answer.json:1"]);
+    assert!(signed_tokens(&File::new("a.md", "a token begins with eyJ and has two dots.")).is_empty());
+    assert_none(files().iter().flat_map(signed_tokens), "a signed token is a credential");
+}
+
+/// What may lie at the top of the checkout, where a tool's output lands by accident.
+const TOP: &[&str] = &[
+    ".gitignore",
+    ".npmrc",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "clippy.toml",
+    "deny.toml",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
+];
+
+#[test]
+fn nothing_strays_to_the_top() {
+    let strays = files().into_iter().map(|file| file.path).filter(|path| !path.contains('/'));
+    assert_none(strays.filter(|path| !TOP.contains(&path.as_str())), "not a file of the top folder");
+}
+
 /// Tests that do not run, and notes to oneself that outlive their writer.
 fn unfinished(file: &File) -> Vec<String> {
     let marks = [
