@@ -7,7 +7,7 @@ use curfew::config::Typed;
 use http::Request;
 use serde_json::json;
 
-use crate::support::{Answer, Curfew, ISSUER, LOOPBACK_ISSUER};
+use crate::support::{Answer, Curfew, ISSUER, LOOPBACK_ISSUER, Tokens, claims};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
@@ -121,6 +121,44 @@ in_a_box! {
         let line = answer.set_cookie("curfew-tx-").unwrap();
         assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600"), "{line}");
         assert!(answer.location().unwrap().starts_with("http://localhost:8080/u/login?state="));
+    }
+
+    fn what_began_under_one_domain_serves_under_no_other(curfew) {
+        let operator = curfew.operator().await;
+        let (spa, ada) = (operator.make_spa().await, operator.make_person().await);
+        let other = curfew.under("other.example").await;
+        let offline = [("scope", "openid offline_access")];
+        let browser = curfew.browser();
+        let waiting = browser.authorize(&spa, &offline).await;
+        let page = browser.get(waiting.location().unwrap()).await.expect(200);
+        let (state, csrf) = (page.hidden("state"), page.hidden("csrf"));
+        let fields = [("state", &*state), ("csrf", &*csrf), ("username", &*ada.email), ("password", &*ada.password)];
+        // Whoever could carry cookies from one host to the other gains nothing by it.
+        browser.copy().at(&other).post("u/login", &fields).await.expect(400);
+        let code = browser.post("u/login", &fields).await.code().expect("a code");
+        assert!(browser.copy().at(&other).authorize(&spa, &[]).await.code().is_none());
+        let silent = browser.copy().at(&other).authorize_silently(&spa, &[]).await;
+        assert_eq!(silent.error().as_deref(), Some("login_required"));
+        spa.at(&other).redeem(&code).await.expect(403);
+        let home = Tokens::of(&spa.redeem(&code).await);
+        assert_eq!(claims(home.id.as_deref().unwrap())["iss"], ISSUER);
+        spa.at(&other).refresh(home.refresh()).await.expect(403);
+        let home = Tokens::of(&spa.refresh(home.refresh()).await);
+        // Nothing was consumed, and nothing ended.
+        assert!(browser.authorize_silently(&spa, &[]).await.code().is_some());
+        Tokens::of(&spa.refresh(home.refresh()).await);
+        // Under the other domain a login of its own is one of its own.
+        let elsewhere = other.browser();
+        let to_login = elsewhere.authorize(&spa, &offline).await.expect(302);
+        let location = to_login.location().unwrap();
+        let page = location.strip_prefix("https://other.example/u/login").expect("the other domain's own page");
+        let page = elsewhere.get(&format!("u/login{page}")).await.expect(200);
+        let (state, csrf) = (page.hidden("state"), page.hidden("csrf"));
+        let fields = [("state", &*state), ("csrf", &*csrf), ("username", &*ada.email), ("password", &*ada.password)];
+        let answer = elsewhere.post("u/login", &fields).await.expect(302);
+        assert_eq!(answer.parameter("iss").as_deref(), Some("https://other.example/"));
+        let tokens = Tokens::of(&spa.at(&other).redeem(&answer.code().unwrap()).await);
+        assert_eq!(claims(tokens.id.as_deref().unwrap())["iss"], "https://other.example/");
     }
 
     fn many_tabs_evict_the_oldest_login(curfew) {

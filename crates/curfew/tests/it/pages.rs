@@ -297,6 +297,41 @@ in_a_box! {
         is_lost(&browser.post("u/consent", &accept).await);
     }
 
+    fn a_consent_is_answered_by_whom_it_asks(curfew) {
+        let operator = curfew.operator().await;
+        let (client, ada, bob) = (third_party(&operator, json!({})).await, operator.make_person().await, operator.make_person().await);
+        let spa = operator.make_spa().await;
+        let (of_ada, of_bob) = (curfew.browser(), curfew.browser());
+        of_ada.log_in(&spa, &ada, &[]).await;
+        of_bob.log_in(&spa, &bob, &[]).await;
+        let shown = open(&of_ada, &client, &[]).await;
+        let accept = [("state", &*shown.state), ("csrf", &*shown.csrf), ("action", "accept")];
+        // Both are logged in; the page belongs to one of them, in one session.
+        is_lost(&of_ada.with_session_of(&of_bob).post("u/consent", &accept).await);
+        let another = curfew.browser();
+        another.log_in(&spa, &ada, &[]).await;
+        is_lost(&of_ada.with_session_of(&another).post("u/consent", &accept).await);
+        for person in [&ada, &bob] {
+            let given = operator.get(&format!("/grants?user_id={}", person.path())).await.expect(200).json();
+            assert_eq!(given, json!([]));
+        }
+        assert!(of_ada.post("u/consent", &accept).await.code().is_some());
+    }
+
+    fn a_callback_that_was_taken_away_is_answered_no_more(curfew) {
+        let operator = curfew.operator().await;
+        let (spa, ada) = (operator.make_spa().await, operator.make_person().await);
+        let browser = curfew.browser();
+        let shown = open(&browser, &spa, &[]).await;
+        let path = format!("/clients/{}", spa.client_id);
+        operator.patch(&path, json!({"callbacks": ["https://elsewhere.example/callback"]})).await.expect(200);
+        is_lost(&submit(&browser, &shown, &ada, &ada.password).await);
+        assert!(!browser.has_session_cookie());
+        assert!(user(&operator, &ada).await.get("logins_count").is_none_or(|count| *count == json!(0)));
+        operator.patch(&path, json!({"callbacks": [CALLBACK]})).await.expect(200);
+        assert!(submit(&browser, &shown, &ada, &ada.password).await.code().is_some());
+    }
+
     fn sessions_end_by_idleness_and_by_age(curfew) {
         let operator = curfew.operator().await;
         let (spa, ada) = (operator.make_spa().await, operator.make_person().await);

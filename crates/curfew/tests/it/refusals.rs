@@ -181,4 +181,38 @@ in_a_box! {
             }
         }
     }
+
+    fn clients_that_require_what_is_not_there(curfew) {
+        let operator = curfew.operator().await;
+        let (spa, ada) = (operator.make_spa().await, operator.make_person().await);
+        let path = format!("/clients/{}", spa.client_id);
+        let browser = curfew.browser();
+        let code = browser.log_in(&spa, &ada, &[("scope", "openid offline_access")]).await;
+        let tokens = Tokens::of(&spa.redeem(&code).await);
+        for (requires, serves, description) in [
+            (json!({"require_pushed_authorization_requests": true}), json!({"require_pushed_authorization_requests": false}),
+                "Pushed authorization requests are required for this client"),
+            (json!({"organization_usage": "require"}), json!({"organization_usage": "deny"}),
+                "parameter organization is required for this client"),
+        ] {
+            operator.patch(&path, requires.clone()).await.expect(200);
+            for prompt in ["", "none"] {
+                let answer = browser.authorize(&spa, &[("prompt", prompt)]).await;
+                refused(&answer, 302, ("client", &requires.to_string(), "invalid_request", description));
+            }
+            operator.patch(&path, serves).await.expect(200);
+            assert!(browser.authorize(&spa, &[]).await.code().is_some());
+        }
+        // A token that is bound to nothing is not what such a client asked for.
+        operator.patch(&path, json!({"require_proof_of_possession": true})).await.expect(200);
+        let code = browser.authorize(&spa, &[]).await.code().unwrap();
+        let of = |grant: &str| format!("Grant type '{grant}' not allowed for the client.");
+        let redeemed = spa.redeem(&code).await;
+        refused(&redeemed, 403, ("code", "", "unauthorized_client", &of("authorization_code")));
+        let refreshed = spa.refresh(tokens.refresh()).await;
+        refused(&refreshed, 403, ("refresh_token", "", "unauthorized_client", &of("refresh_token")));
+        operator.patch(&path, json!({"require_proof_of_possession": false})).await.expect(200);
+        Tokens::of(&spa.redeem(&code).await);
+        Tokens::of(&spa.refresh(tokens.refresh()).await);
+    }
 }

@@ -34,6 +34,14 @@ impl Browser {
         Self { curfew: node.clone(), ..self.clone() }
     }
 
+    /// This browser with the session cookie of another one.
+    pub(crate) fn with_session_of(&self, other: &Self) -> Self {
+        let copy = self.copy();
+        let cookie = other.jar.lock().unwrap().get("__Host-curfew").cloned().expect("a session cookie");
+        copy.jar.lock().unwrap().insert("__Host-curfew".to_owned(), cookie);
+        copy
+    }
+
     /// Another browser with a copy of the cookies as they are now: what a thief has, or a Back button.
     pub(crate) fn copy(&self) -> Self {
         let jar = self.jar.lock().unwrap().clone();

@@ -24,7 +24,7 @@ use curfew_http::App;
 use curfew_http::context::Peer;
 use curfew_model::{Clock as _, SystemEntropy, Timestamp};
 use curfew_store::verify::{Bounds, verify};
-use curfew_store::{Engine, Store, StoreOptions};
+use curfew_store::{Engine, Lane, Store, StoreOptions};
 use curfew_testkit::{TestDatabase, VirtualClock, engines};
 use http::Request;
 use http::header::HOST;
@@ -91,6 +91,8 @@ pub(crate) struct Curfew {
     router: Router,
     clock: Arc<VirtualClock>,
     place: Arc<Place>,
+    /// The host that requests are for.
+    host: &'static str,
 }
 
 /// Where a server's state is: what a second node shares with the first.
@@ -129,7 +131,7 @@ impl Curfew {
             let core = Arc::clone(&core);
             async move { core.logs.run().await }
         });
-        Self { core, router: curfew_http::router(Arc::<App>::clone(&app)), clock, place }
+        Self { core, router: curfew_http::router(Arc::<App>::clone(&app)), clock, place, host: "id.example" }
     }
 
     /// Another node on the same database, with caches of its own; or this one after a restart.
@@ -140,6 +142,19 @@ impl Curfew {
     /// Another node on the same database that is configured otherwise; without an issuer it is [`LOOPBACK_ISSUER`].
     pub(crate) async fn another_configuration(&self, typed: Typed) -> Self {
         Self::configured(Arc::clone(&self.place), Arc::clone(&self.clock), typed).await
+    }
+
+    /// The same node under another domain of the tenant, `https://{host}/`.
+    pub(crate) async fn under(&self, host: &'static str) -> Self {
+        let ctx = job_ctx(&self.core, ISSUER);
+        let added = self.store().transact(Lane::Ordinary, ctx, move |tx, ctx| {
+            Box::pin(async move {
+                curfew_store::tenants::touch(tx, ctx.tenant).await?;
+                curfew_store::tenants::set_domain(tx, ctx, host, &format!("https://{host}/")).await
+            })
+        });
+        assert!(added.await.expect("a domain"), "the domain is another tenant's");
+        Self { host, ..self.clone() }
     }
 
     /// A browser that has never been here.
@@ -164,10 +179,9 @@ impl Curfew {
         self.send_at_home(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)), request).await
     }
 
-    /// Sends one request to the issuer's host, from an address.
+    /// Sends one request to the host, from an address.
     async fn send_at_home(&self, peer: SocketAddr, mut request: Request<Body>) -> Answer {
-        let host = ISSUER.trim_start_matches("https://").trim_end_matches('/');
-        request.headers_mut().insert(HOST, host.parse().unwrap());
+        request.headers_mut().insert(HOST, self.host.parse().unwrap());
         self.send_from(peer, request).await
     }
 
