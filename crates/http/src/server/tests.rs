@@ -282,6 +282,21 @@ async fn http2_is_closed_when_idle_and_not_before() {
     client.await.unwrap().expect("it was told to go");
 }
 
+#[tokio::test]
+async fn http2_refuses_a_body_that_is_too_large_while_it_is_sent() {
+    let pipe = Pipe::open();
+    let io = TokioIo::new(pipe.client);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..3 {
+        let body = http_body_util::Full::new(Bytes::from(vec![0; WIDE]));
+        let request = http::Request::post("http://x/read").body(body).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 413);
+    }
+}
+
 /// A server on a socket.
 struct Listening {
     address: SocketAddr,
