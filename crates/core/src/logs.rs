@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use curfew_model::{Ctx, Failure, LogCode, TenantId};
+use curfew_model::{Ctx, Failure, LogCode, TenantId, Timestamp};
 use curfew_store::logs::LogRow;
 use curfew_store::{Lane, Store, Tx};
 use serde::Serialize;
@@ -50,12 +50,23 @@ struct Document<'a> {
     details: &'a Value,
 }
 
+/// How every `log_id` of a second begins; those of earlier ones are less.
+pub(crate) fn first_id_of(second: Timestamp) -> String {
+    let mut log_id = String::new();
+    push_second(&mut log_id, &second.iso());
+    log_id
+}
+
+fn push_second(log_id: &mut String, iso: &str) {
+    log_id.push_str("900");
+    log_id.extend(iso.chars().filter(char::is_ascii_digit).take(14));
+}
+
 /// A row of Auth0's shape (`log_id`: `900`, the instant to the microsecond, then digits that nobody can guess).
 pub fn row(ctx: &Ctx, entry: &LogEntry<'_>) -> LogRow {
     let iso = ctx.now.iso();
     let mut log_id = String::with_capacity(LOG_ID_DIGITS);
-    log_id.push_str("900");
-    log_id.extend(iso.chars().filter(char::is_ascii_digit).take(14));
+    push_second(&mut log_id, &iso);
     let random: [u8; 16] = ctx.entropy.bytes();
     let (high, low) = random.split_at(8);
     let number = |half: &[u8], digits: u32| {

@@ -1,7 +1,8 @@
 //! Housekeeping: endings that only time brings, and rows that nothing needs any more. Aliveness never depends on it.
 
-use curfew_model::{Ctx, EndingCause, Failure, FamilyId, GrantKey, SessionKey, Sid, UserKey};
-use curfew_store::{Lane, codes, endings as ending_store, families, logs, sessions};
+use curfew_model::{Ctx, EndingCause, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey};
+use curfew_store::{Lane, Tx, codes, endings as ending_store, families, logs, sessions};
+use futures_util::future::BoxFuture;
 
 use crate::Core;
 use crate::endings::Actor;
@@ -29,24 +30,104 @@ pub struct Swept {
 
 /// Sweeps one tenant.
 pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
-    let mut swept = Swept { sessions_ended: end_overdue_sessions(core, ctx).await?, ..Swept::default() };
+    let sessions_ended = end_overdue_sessions(core, ctx).await?;
     delete_orphaned_users(core, ctx).await?;
     // Families first: a session waits for the last family that began in it.
-    swept.families_purged = purge_families(core, ctx).await?;
-    swept.sessions_purged = purge_sessions(core, ctx).await?;
-    swept.others_purged = core
-        .store
-        .transact(Lane::Ordinary, ctx.clone(), |tx, ctx| {
+    let families_purged = purge(
+        core,
+        ctx,
+        FIRST_FAMILY,
+        |tx, ctx, after| Box::pin(families::purgeable(tx, ctx.tenant, after, kept_since(ctx), BATCH)),
+        |tx, ctx, id| Box::pin(families::purge(tx, ctx.tenant, id)),
+    );
+    let families_purged = families_purged.await?;
+    let sessions_purged = purge(
+        core,
+        ctx,
+        FIRST_SID,
+        |tx, ctx, after| Box::pin(sessions::purgeable(tx, ctx.tenant, after, kept_since(ctx), BATCH)),
+        |tx, ctx, sid| Box::pin(sessions::purge(tx, ctx.tenant, sid)),
+    );
+    let sessions_purged = sessions_purged.await?;
+    let codes_purged = purge(
+        core,
+        ctx,
+        FIRST_FAMILY,
+        |tx, ctx, after| Box::pin(codes::purgeable_codes(tx, ctx.tenant, after, ctx.now, BATCH)),
+        |tx, ctx, id| Box::pin(codes::purge_code(tx, ctx.tenant, id, ctx.now)),
+    );
+    let consumptions_purged = purge(
+        core,
+        ctx,
+        (String::new(), Vec::new()),
+        |tx, ctx, (kind, id)| {
+            Box::pin(codes::purgeable_consumptions(tx, ctx.tenant, (kind, id), ctx.now, BATCH))
+        },
+        |tx, ctx, (kind, id)| Box::pin(codes::purge_consumption(tx, ctx.tenant, (kind, id), ctx.now)),
+    );
+    let entries_purged = purge(
+        core,
+        ctx,
+        (i64::MIN, i64::MIN),
+        |tx, ctx, after| Box::pin(ending_store::purgeable_entries(tx, *after, ctx.now, BATCH)),
+        |tx, _, entry| Box::pin(ending_store::purge_entry(tx, *entry)),
+    );
+    let logs_purged = purge(
+        core,
+        ctx,
+        String::new(),
+        |tx, ctx, after| {
             Box::pin(async move {
-                let consumed = codes::purge(tx, ctx.tenant, ctx.now).await?;
-                let entries = ending_store::purge_entries(tx, ctx.now).await?;
-                let oldest = ctx.now.plus_seconds(-LOGS_KEPT_SECONDS).iso();
-                let digits: String = oldest.chars().filter(char::is_ascii_digit).take(14).collect();
-                Ok(consumed + entries + logs::purge(tx, ctx.tenant, &format!("900{digits}")).await?)
+                let before = crate::logs::first_id_of(ctx.now.plus_seconds(-LOGS_KEPT_SECONDS));
+                logs::purgeable(tx, ctx.tenant, after, &before, BATCH).await
             })
-        })
-        .await?;
-    Ok(swept)
+        },
+        |tx, ctx, log_id| Box::pin(logs::purge(tx, ctx.tenant, log_id)),
+    );
+    let others_purged =
+        codes_purged.await? + consumptions_purged.await? + entries_purged.await? + logs_purged.await?;
+    Ok(Swept { sessions_ended, sessions_purged, families_purged, others_purged })
+}
+
+/// What ended before may go.
+fn kept_since(ctx: &Ctx) -> Timestamp {
+    ctx.now.plus_seconds(-KEPT_SECONDS)
+}
+
+/// Reads a page of what can go, in key order after a key.
+type Purgeable<K> = for<'a> fn(&'a mut Tx, &'a Ctx, &'a K) -> BoxFuture<'a, Result<Vec<K>, Failure>>;
+/// Removes one of them.
+type Purge<K> = for<'a> fn(&'a mut Tx, &'a Ctx, &'a K) -> BoxFuture<'a, Result<(), Failure>>;
+
+/// Removes everything that can go, a page in each transaction. Answers how much it was.
+async fn purge<K: Clone + Send + Sync + 'static>(
+    core: &Core,
+    ctx: &Ctx,
+    first: K,
+    purgeable: Purgeable<K>,
+    purge: Purge<K>,
+) -> Result<u64, Failure> {
+    let mut purged = 0;
+    let mut after = first;
+    loop {
+        let page = core
+            .store
+            .read_long((ctx.clone(), after), move |tx, (ctx, after)| purgeable(tx, ctx, after))
+            .await?;
+        let Some(last) = page.last() else { return Ok(purged) };
+        after = last.clone();
+        purged += page.len() as u64;
+        core.store
+            .transact(Lane::Ordinary, (ctx.clone(), page), move |tx, (ctx, page)| {
+                Box::pin(async move {
+                    for key in page {
+                        purge(tx, ctx, key).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+    }
 }
 
 /// A connection takes its users with it; a process that died meanwhile left some.
@@ -82,59 +163,5 @@ async fn end_overdue_sessions(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
             end_overdue(core, ctx, sid, cause, None).await?;
             ended += 1;
         }
-    }
-}
-
-async fn purge_sessions(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
-    let before = ctx.now.plus_seconds(-KEPT_SECONDS);
-    let mut purged = 0;
-    let mut after = FIRST_SID;
-    loop {
-        let page = core
-            .store
-            .read_long((ctx.clone(), after), move |tx, (ctx, after)| {
-                Box::pin(sessions::purgeable(tx, ctx.tenant, after, before, BATCH))
-            })
-            .await?;
-        let Some(last) = page.last() else { return Ok(purged) };
-        after = *last;
-        purged += page.len() as u64;
-        core.store
-            .transact(Lane::Ordinary, (ctx.clone(), page), |tx, (ctx, page)| {
-                Box::pin(async move {
-                    for sid in page {
-                        sessions::purge(tx, ctx.tenant, sid).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await?;
-    }
-}
-
-async fn purge_families(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
-    let before = ctx.now.plus_seconds(-KEPT_SECONDS);
-    let mut purged = 0;
-    let mut after = FIRST_FAMILY;
-    loop {
-        let page = core
-            .store
-            .read_long((ctx.clone(), after), move |tx, (ctx, after)| {
-                Box::pin(families::purgeable(tx, ctx.tenant, after, before, BATCH))
-            })
-            .await?;
-        let Some(last) = page.last() else { return Ok(purged) };
-        after = *last;
-        purged += page.len() as u64;
-        core.store
-            .transact(Lane::Ordinary, (ctx.clone(), page), |tx, (ctx, page)| {
-                Box::pin(async move {
-                    for id in page {
-                        families::purge(tx, ctx.tenant, id).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await?;
     }
 }

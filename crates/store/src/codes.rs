@@ -19,10 +19,17 @@ statements! {
         values ($1, $2, $3, $4, $5) on conflict do nothing";
     /// Whether such a thing has happened.
     pub WAS_CONSUMED = "select consumed_at from consumptions where tenant = $1 and kind = $2 and id = $3";
-    /// What is over.
-    pub PURGE_CODES = "delete from consumed_codes where tenant = $1 and keep_until < $2";
-    /// What is over.
-    pub PURGE_CONSUMPTIONS = "delete from consumptions where tenant = $1 and keep_until < $2";
+    /// Redemptions that no longer guard anything, by key range.
+    pub PURGEABLE_CODES = "select user_key, grant_key from consumed_codes \
+        where tenant = $1 and (user_key > $2 or (user_key = $2 and grant_key > $3)) and keep_until < $4 \
+        order by user_key, grant_key limit $5";
+    /// Removes one, unless a replay has prolonged it meanwhile.
+    pub PURGE_CODE = "delete from consumed_codes where tenant = $1 and user_key = $2 and grant_key = $3 and keep_until < $4";
+    /// The same of other things, by key range.
+    pub PURGEABLE_CONSUMPTIONS = "select kind, id from consumptions \
+        where tenant = $1 and (kind > $2 or (kind = $2 and id > $3)) and keep_until < $4 order by kind, id limit $5";
+    /// Removes one.
+    pub PURGE_CONSUMPTION = "delete from consumptions where tenant = $1 and kind = $2 and id = $3 and keep_until < $4";
 }
 
 /// How a consumption went.
@@ -100,8 +107,41 @@ pub async fn was_consumed(tx: &mut Tx, tenant: TenantId, kind: &str, id: &[u8]) 
     Ok(tx.maybe(&WAS_CONSUMED, params![tenant, kind, id]).await?.is_some())
 }
 
-/// Removes consumptions that no longer guard anything.
-pub async fn purge(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<u64, Failure> {
-    let codes = tx.run(&PURGE_CODES, params![tenant, now]).await?;
-    Ok(codes + tx.run(&PURGE_CONSUMPTIONS, params![tenant, now]).await?)
+/// Redemptions that no longer guard anything at `now`, in key order after `after`.
+pub async fn purgeable_codes(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: &FamilyId,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<FamilyId>, Failure> {
+    let rows = tx.all(&PURGEABLE_CODES, params![tenant, &after.user, &after.grant, now, limit]).await?;
+    rows.iter().map(|row| Ok(FamilyId { user: row.get(0)?, grant: row.get(1)? })).collect()
+}
+
+/// Removes a redemption that guards nothing at `now`.
+pub async fn purge_code(tx: &mut Tx, tenant: TenantId, id: &FamilyId, now: Timestamp) -> Result<(), Failure> {
+    tx.run(&PURGE_CODE, params![tenant, &id.user, &id.grant, now]).await.map(|_| ())
+}
+
+/// Other consumptions that guard nothing at `now`, as kind and id, in key order after `after`.
+pub async fn purgeable_consumptions(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (kind, id): (&str, &[u8]),
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let rows = tx.all(&PURGEABLE_CONSUMPTIONS, params![tenant, kind, id, now, limit]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Removes a consumption that guards nothing at `now`.
+pub async fn purge_consumption(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (kind, id): (&str, &[u8]),
+    now: Timestamp,
+) -> Result<(), Failure> {
+    tx.run(&PURGE_CONSUMPTION, params![tenant, kind, id, now]).await.map(|_| ())
 }

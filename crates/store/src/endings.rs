@@ -31,7 +31,10 @@ statements! {
     pub ENTRIES = "select kind, user_key, subject, audience, counter, spared, keep_until from feed_entries \
         where tenant = $1 and ending_id = $2 order by lane, position";
     /// Feed entries that no guard needs any more.
-    pub PURGE_ENTRIES = "delete from feed_entries where keep_until < $1";
+    pub PURGEABLE_ENTRIES = "select lane, position from feed_entries \
+        where (lane > $1 or (lane = $1 and position > $2)) and keep_until < $3 order by lane, position limit $4";
+    /// Removes one.
+    pub PURGE_ENTRY = "delete from feed_entries where lane = $1 and position = $2";
 }
 
 /// How many lanes the feed has on an engine.
@@ -223,7 +226,18 @@ pub async fn entries(tx: &mut Tx, tenant: TenantId, id: &EndingId) -> Result<Vec
         .collect()
 }
 
-/// Removes feed entries that no guard needs any more.
-pub async fn purge_entries(tx: &mut Tx, now: Timestamp) -> Result<u64, Failure> {
-    tx.run(&PURGE_ENTRIES, params![now]).await
+/// Feed entries that no token lives long enough to need at `now`, as lane and position, in key order after `after`.
+pub async fn purgeable_entries(
+    tx: &mut Tx,
+    (lane, position): (i64, i64),
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<(i64, i64)>, Failure> {
+    let rows = tx.all(&PURGEABLE_ENTRIES, params![lane, position, now, limit]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Removes a feed entry.
+pub async fn purge_entry(tx: &mut Tx, (lane, position): (i64, i64)) -> Result<(), Failure> {
+    tx.run(&PURGE_ENTRY, params![lane, position]).await.map(|_| ())
 }

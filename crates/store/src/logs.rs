@@ -10,8 +10,10 @@ statements! {
         values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing";
     /// The newest rows.
     pub NEWEST = "select log_id, type, doc from logs where tenant = $1 order by log_id desc limit $2";
-    /// What the retention time is over for.
-    pub PURGE = "delete from logs where tenant = $1 and log_id < $2";
+    /// What the retention time is over for, by key range.
+    pub PURGEABLE = "select log_id from logs where tenant = $1 and log_id > $2 and log_id < $3 order by log_id limit $4";
+    /// Removes a row.
+    pub PURGE = "delete from logs where tenant = $1 and log_id = $2";
 }
 
 /// A row of the tenant's log.
@@ -55,7 +57,19 @@ pub async fn newest(
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
 }
 
-/// Removes rows below `log_id`.
-pub async fn purge(tx: &mut Tx, tenant: TenantId, below: &str) -> Result<u64, Failure> {
-    tx.run(&PURGE, params![tenant, below]).await
+/// Ids of rows from before `before` (the beginning of a `log_id`), in order after `after`.
+pub async fn purgeable(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: &str,
+    before: &str,
+    limit: i64,
+) -> Result<Vec<String>, Failure> {
+    let rows = tx.all(&PURGEABLE, params![tenant, after, before, limit]).await?;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Removes a row.
+pub async fn purge(tx: &mut Tx, tenant: TenantId, log_id: &str) -> Result<(), Failure> {
+    tx.run(&PURGE, params![tenant, log_id]).await.map(|_| ())
 }

@@ -53,4 +53,6 @@ mod sessions;
 #[cfg(test)]
 mod signup;
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 mod token;
