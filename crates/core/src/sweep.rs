@@ -1,7 +1,9 @@
 //! Housekeeping: endings that only time brings, and rows that nothing needs any more. Aliveness never depends on it.
 
-use curfew_model::{Ctx, EndingCause, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey};
-use curfew_store::{Lane, Tx, codes, endings as ending_store, families, logs, sessions};
+use curfew_model::{
+    ClientId, Ctx, EndingCause, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey,
+};
+use curfew_store::{Lane, Tx, codes, endings as ending_store, families, logs, sessions, users};
 use futures_util::future::BoxFuture;
 
 use crate::Core;
@@ -24,7 +26,7 @@ pub struct Swept {
     pub sessions_purged: u64,
     /// Families removed.
     pub families_purged: u64,
-    /// Consumptions and feed entries removed.
+    /// Consumptions, feed entries, log rows, and what clients held for users who are gone.
     pub others_purged: u64,
 }
 
@@ -39,24 +41,33 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
         FIRST_FAMILY,
         |tx, ctx, after| Box::pin(families::purgeable(tx, ctx.tenant, after, kept_since(ctx), BATCH)),
         |tx, ctx, id| Box::pin(families::purge(tx, ctx.tenant, id)),
-    );
-    let families_purged = families_purged.await?;
+    )
+    .await?;
     let sessions_purged = purge(
         core,
         ctx,
         FIRST_SID,
         |tx, ctx, after| Box::pin(sessions::purgeable(tx, ctx.tenant, after, kept_since(ctx), BATCH)),
         |tx, ctx, sid| Box::pin(sessions::purge(tx, ctx.tenant, sid)),
-    );
-    let sessions_purged = sessions_purged.await?;
-    let codes_purged = purge(
+    )
+    .await?;
+    let mut others_purged = purge(
+        core,
+        ctx,
+        (UserKey([0; 12]), ClientId(String::new())),
+        |tx, ctx, (user, client)| Box::pin(users::purgeable_clients(tx, ctx.tenant, (user, client), BATCH)),
+        |tx, ctx, (user, client)| Box::pin(users::purge_client(tx, ctx.tenant, user, client)),
+    )
+    .await?;
+    others_purged += purge(
         core,
         ctx,
         FIRST_FAMILY,
         |tx, ctx, after| Box::pin(codes::purgeable_codes(tx, ctx.tenant, after, ctx.now, BATCH)),
         |tx, ctx, id| Box::pin(codes::purge_code(tx, ctx.tenant, id, ctx.now)),
-    );
-    let consumptions_purged = purge(
+    )
+    .await?;
+    others_purged += purge(
         core,
         ctx,
         (String::new(), Vec::new()),
@@ -64,15 +75,17 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
             Box::pin(codes::purgeable_consumptions(tx, ctx.tenant, (kind, id), ctx.now, BATCH))
         },
         |tx, ctx, (kind, id)| Box::pin(codes::purge_consumption(tx, ctx.tenant, (kind, id), ctx.now)),
-    );
-    let entries_purged = purge(
+    )
+    .await?;
+    others_purged += purge(
         core,
         ctx,
         (i64::MIN, i64::MIN),
         |tx, ctx, after| Box::pin(ending_store::purgeable_entries(tx, *after, ctx.now, BATCH)),
         |tx, _, entry| Box::pin(ending_store::purge_entry(tx, *entry)),
-    );
-    let logs_purged = purge(
+    )
+    .await?;
+    others_purged += purge(
         core,
         ctx,
         String::new(),
@@ -83,9 +96,8 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
             })
         },
         |tx, ctx, log_id| Box::pin(logs::purge(tx, ctx.tenant, log_id)),
-    );
-    let others_purged =
-        codes_purged.await? + consumptions_purged.await? + entries_purged.await? + logs_purged.await?;
+    )
+    .await?;
     Ok(Swept { sessions_ended, sessions_purged, families_purged, others_purged })
 }
 

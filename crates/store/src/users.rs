@@ -1,10 +1,18 @@
 //! Users, their identities and identifiers, and the narrow row on which their access rests.
 
-use curfew_model::{Failure, TenantId, Timestamp, UserId, UserKey};
+use curfew_model::{ClientId, Failure, TenantId, Timestamp, UserId, UserKey};
 
 use crate::{Row, Tx, params, statements};
 
 statements! {
+    /// What clients held for users who are gone, once nothing hangs on it, by key range.
+    pub PURGEABLE_CLIENTS = "select uc.user_key, uc.client_id from user_clients uc \
+        where uc.tenant = $1 and (uc.user_key > $2 or (uc.user_key = $2 and uc.client_id > $3)) \
+        and not exists (select 1 from user_access a where a.tenant = uc.tenant and a.user_key = uc.user_key) \
+        and not exists (select 1 from families f where f.tenant = uc.tenant and f.user_key = uc.user_key) \
+        order by uc.user_key, uc.client_id limit $4";
+    /// Removes one.
+    pub PURGE_CLIENT = "delete from user_clients where tenant = $1 and user_key = $2 and client_id = $3";
     /// The key behind a `user_id`.
     pub FIND_KEY = "select user_key from user_ids where tenant = $1 and user_id = $2";
     /// A user with the access row.
@@ -501,4 +509,25 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, user: &UserRow) -> Result<(),
         tx.run(&DELETE_IDENTIFIERS, params![tenant, &identity.connection_id, key]).await?;
     }
     Ok(())
+}
+
+/// What clients held for users who are gone, with no family left, in key order after `after`.
+pub async fn purgeable_clients(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (user, client): (&UserKey, &ClientId),
+    limit: i64,
+) -> Result<Vec<(UserKey, ClientId)>, Failure> {
+    let rows = tx.all(&PURGEABLE_CLIENTS, params![tenant, user, client, limit]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Removes what a client held for a user.
+pub async fn purge_client(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: &UserKey,
+    client: &ClientId,
+) -> Result<(), Failure> {
+    tx.run(&PURGE_CLIENT, params![tenant, user, client]).await.map(|_| ())
 }

@@ -52,4 +52,20 @@ in_a_box! {
         let late = curfew.sweep().await;
         assert_eq!((late.sessions_purged, late.families_purged), (1, 1));
     }
+
+    fn nothing_is_left_of_a_deleted_user(curfew) {
+        let operator = curfew.operator().await;
+        let (spa, ada) = (operator.make_spa().await, operator.make_person().await);
+        let code = curfew.browser().log_in(&spa, &ada, &[("scope", "openid offline_access")]).await;
+        Tokens::of(&spa.redeem(&code).await);
+        operator.delete(&format!("/users/{}", ada.path())).await.expect(204);
+        curfew.advance(33 * DAY);
+        let swept = curfew.sweep().await;
+        assert_eq!((swept.sessions_purged, swept.families_purged), (1, 1));
+        let left = curfew.store().read((), |tx, ()| Box::pin(async move {
+            let none = (&curfew_model::UserKey([0; 12]), &curfew_model::ClientId(String::new()));
+            curfew_store::users::purgeable_clients(tx, curfew_model::TenantId(1), none, 10).await
+        }));
+        assert_eq!(left.await.unwrap(), []);
+    }
 }

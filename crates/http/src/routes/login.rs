@@ -178,13 +178,18 @@ pub(super) async fn submit_login(
             render_login(&ctx, &visit, StatusCode::BAD_REQUEST, &username, Some(LoginError::WrongCredentials))
         }
         Err(failure @ Failure::Busy { .. }) => {
-            let mut response =
-                render_login(&ctx, &visit, StatusCode::TOO_MANY_REQUESTS, &username, Some(LoginError::Busy));
-            crate::render::set_retry_after(&mut response, crate::render::failure_status(&failure).1);
-            response
+            busy(&failure, |status| render_login(&ctx, &visit, status, &username, Some(LoginError::Busy)))
         }
         Err(failure) => visit.look.failure(&ctx, &failure),
     }
+}
+
+/// The same page again for who has to wait, with `Retry-After` (RFC 6585 §4).
+fn busy(failure: &Failure, page: impl FnOnce(StatusCode) -> Response) -> Response {
+    let (status, retry_after) = crate::render::failure_status(failure);
+    let mut response = page(status);
+    crate::render::set_retry_after(&mut response, retry_after);
+    response
 }
 
 fn copy(opened: &Opened) -> Opened {
@@ -293,12 +298,14 @@ pub(super) async fn submit_signup(
         }
         Ok(LoginResult::WeakPassword) => FormFault::PasswordTooWeak,
         Ok(_) => FormFault::NotPossible,
-        Err(Failure::Busy { .. }) => FormFault::Busy,
+        Err(failure @ Failure::Busy { .. }) => {
+            return busy(&failure, |status| {
+                render_signup(&ctx, &visit, status, (&email, &username), &[FormFault::Busy])
+            });
+        }
         Err(failure) => return visit.look.failure(&ctx, &failure),
     };
-    let status =
-        if fault == FormFault::Busy { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::BAD_REQUEST };
-    render_signup(&ctx, &visit, status, (&email, &username), &[fault])
+    render_signup(&ctx, &visit, StatusCode::BAD_REQUEST, (&email, &username), &[fault])
 }
 
 async fn render_consent(app: &App, ctx: &Ctx, visit: &Visit) -> Response {
