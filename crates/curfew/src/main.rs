@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use curfew::config::{Typed, check_environment};
@@ -32,6 +33,9 @@ enum Command {
     /// Read the configuration, say what it means, and stop
     CheckConfig,
 }
+
+/// How long the end of the process waits for reads that are under way.
+const LAST_READS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -75,7 +79,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     let files = descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // From here on: whoever reads the first line may send a signal at once, and a container's first process
         // would not even be ended by one that nobody handles.
         let mut stop = pin!(stop_signal()?);
@@ -95,7 +99,10 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         }
         server.run(stop).await;
         Ok(())
-    })
+    });
+    // A long read of the sweeper's may still be under way. It has nothing to lose, and nobody waits for it.
+    runtime.shutdown_timeout(LAST_READS);
+    served
 }
 
 /// Writes a line to stdout. Whoever started the server may have stopped reading there, and that is no reason to end.

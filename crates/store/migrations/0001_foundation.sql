@@ -299,6 +299,8 @@ create table families (
     metadata        text,
     primary key (tenant, user_key, grant_key)
 );
+-- The families of one session, among the thousands that a person's logins leave for a month. Rotations do not touch it.
+create index families_session on families (tenant, user_key, session_key);
 
 -- Codes that were redeemed, by the grant they carry. Kept an hour past `exp`; after a replay until the longest
 -- token issued from it is over (`replayed_at` then refuses those tokens).

@@ -140,3 +140,30 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
         }
     }
 }
+
+// Without it the sweep looks through all families of a person for each of their sessions: with ten thousand of either,
+// for half a minute.
+#[tokio::test]
+async fn the_sweep_finds_the_families_of_a_session_by_an_index() {
+    let database = curfew_testkit::TestDatabase::new(curfew_store::Engine::Sqlite);
+    let store = curfew_store::Store::open(database.options()).await.expect("it opens");
+    store.migrate(curfew_model::Timestamp::from_micros(0)).await.expect("tables");
+    let curfew_store::executor::Database::Sqlite(path) = database.options().database else {
+        panic!("SQLite is a file")
+    };
+    let reader = rusqlite::Connection::open(path).expect("it opens");
+    let mut plan = reader
+        .prepare(&format!("explain query plan {}", curfew_store::sessions::PURGEABLE.sqlite))
+        .expect("a statement");
+    let steps: Vec<String> = plan
+        .query_map([0, 0, 0, 0, 0], |row| row.get(3))
+        .expect("a plan")
+        .collect::<Result<_, _>>()
+        .expect("texts");
+    assert!(
+        steps
+            .iter()
+            .any(|step| step.contains("families_session (tenant=? AND user_key=? AND session_key=?)")),
+        "{steps:?}"
+    );
+}
