@@ -25,8 +25,8 @@ const SESSIONS_OF_MANY: usize = 100;
 /// How often an ending is measured with one session, and with [`SESSIONS_OF_MANY`].
 const ENDINGS_OF_ONE: usize = 20;
 const ENDINGS_OF_MANY: usize = 5;
-/// Rest after the start, before the memory of an idle server is read.
-const IDLE_REST: Duration = Duration::from_secs(5);
+/// Rest after the start, before the memory of an idle server is read: longer than hashing keeps its own.
+const IDLE_REST: Duration = Duration::from_secs(15);
 
 /// How long it took to end a user.
 #[derive(Debug)]
