@@ -85,10 +85,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         + size::planned_seconds(scale);
     let mut progress = Progress::new(each * if engines.len() == 2 { 2.0 } else { 1.0 });
     let floor = Program::start_floor(arguments.server_core)?;
-    let mut results = Vec::new();
+    let results = Vec::new();
+    let mut report = Report { arguments, scale, machine, stolen_percent: 0.0, database_core, results };
     for engine in engines {
         let core_is_shared = engine == EngineName::Postgres && database_core == arguments.generator_core;
-        let alone = machine.cores > 1 && !core_is_shared;
+        let alone = report.machine.cores > 1 && !core_is_shared;
         let waiting = if alone { Waiting::Awake } else { Waiting::Asleep };
         let rows = scenarios_on(engine, arguments, scale, waiting, &scenarios, &floor, &mut progress).await?;
         let size = if scale.sessions == 0 {
@@ -97,15 +98,15 @@ async fn run(arguments: &Arguments) -> Result<()> {
             let place = place(engine, arguments)?;
             Some(size::measure(&place, scale, arguments.server_core, engine.title(), &mut progress).await?)
         };
-        results.push(Results { engine, rows, size });
+        report.results.push(Results { engine, rows, size });
+        report.stolen_percent = steal.percent_since();
+        // After each engine, so that a failure of the next does not lose an hour's work.
+        if let Some(path) = &arguments.write {
+            std::fs::write(path, report.document()?)?;
+        }
     }
     progress.note("done");
-    let report =
-        Report { arguments, scale, machine, stolen_percent: steal.percent_since(), database_core, results };
     println!("{}", report.text()?);
-    if let Some(path) = &arguments.write {
-        std::fs::write(path, report.document()?)?;
-    }
     Ok(())
 }
 
