@@ -9,6 +9,7 @@ Usage: cargo xtask <task> [options] [-- arguments]
 Tasks:
   test       Install what is missing, start a throw-away PostgreSQL, run every test.
              --only rust     the Rust tests alone (no browser, no Node, no Python)
+             --only clients  the guards in other languages alone (no database, no server)
              --only e2e      the end-to-end tests alone, against the real binary
              --release       end-to-end tests against the release build
              -- NAME...      only tests whose name contains one of these
@@ -56,16 +57,21 @@ pub(crate) enum Suite {
     #[default]
     All,
     Rust,
+    Clients,
     EndToEnd,
 }
 
 impl Suite {
     pub(crate) fn has_rust(self) -> bool {
-        self != Self::EndToEnd
+        matches!(self, Self::All | Self::Rust)
+    }
+
+    pub(crate) fn has_clients(self) -> bool {
+        matches!(self, Self::All | Self::Clients)
     }
 
     pub(crate) fn has_end_to_end(self) -> bool {
-        self != Self::Rust
+        matches!(self, Self::All | Self::EndToEnd)
     }
 }
 
@@ -117,7 +123,7 @@ fn parse_test(options: Vec<String>, names: Vec<String>) -> Result<Wanted, String
                 wanted.profile = Profile::Release;
                 continue;
             }
-            "--only" => options.next().ok_or("`--only` needs `rust` or `e2e`")?,
+            "--only" => options.next().ok_or("`--only` needs `rust`, `clients` or `e2e`")?,
             other => match other.strip_prefix("--only=") {
                 Some(value) => value.to_owned(),
                 None => {
@@ -127,8 +133,9 @@ fn parse_test(options: Vec<String>, names: Vec<String>) -> Result<Wanted, String
         };
         wanted.suite = match only.as_str() {
             "rust" => Suite::Rust,
+            "clients" => Suite::Clients,
             "e2e" => Suite::EndToEnd,
-            other => return Err(format!("`--only` is `rust` or `e2e`, not `{other}`")),
+            other => return Err(format!("`--only` is `rust`, `clients` or `e2e`, not `{other}`")),
         };
     }
     Ok(wanted)
@@ -158,6 +165,7 @@ mod tests {
             ("test", test(Suite::All, Profile::Dev, &[])),
             ("test --only rust", test(Suite::Rust, Profile::Dev, &[])),
             ("test --only=e2e --release", test(Suite::EndToEnd, Profile::Release, &[])),
+            ("test --only clients", test(Suite::Clients, Profile::Dev, &[])),
             ("test --only rust -- refresh reuse", test(Suite::Rust, Profile::Dev, &["refresh", "reuse"])),
             ("check", Ok(Task::Check)),
             ("check --help", Ok(Task::Help)),

@@ -7,6 +7,7 @@ mod arguments;
 mod bench;
 mod cache;
 mod check;
+mod clients;
 mod generate;
 mod install;
 mod postgres;

@@ -6,10 +6,10 @@ use std::process::{Command, ExitCode};
 use crate::arguments::{Profile, Wanted};
 use crate::postgres::{Durability, Postgres, URL_VARIABLE};
 use crate::steps::Steps;
-use crate::{install, program, workspace};
+use crate::{clients, install, program, workspace};
 
-/// Steps: 1 what is missing, 2 PostgreSQL, 3 Rust tests, 4 examples in the documentation, 5 the server,
-/// 6 real partners in Node, Python and a browser.
+/// Steps: 1 what is missing, 2 guards in other languages, 3 PostgreSQL, 4 Rust tests, 5 examples in the
+/// documentation, 6 the server, 7 real partners in Node, Python and a browser.
 pub(crate) fn run(wanted: &Wanted) -> ExitCode {
     let mut steps = Steps::new("test");
     run_steps(wanted, &mut steps);
@@ -21,14 +21,20 @@ fn run_steps(wanted: &Wanted, steps: &mut Steps) -> Option<()> {
     let root = workspace::root();
     let end_to_end = root.join("e2e");
     let has_end_to_end = wanted.suite.has_end_to_end() && end_to_end.join("package.json").is_file();
-    let installed =
-        steps.run("install what is missing", || install_missing(wanted, has_end_to_end, &end_to_end))?;
+    let installed = steps
+        .run("install what is missing", || install_missing(wanted, has_end_to_end, &end_to_end, &root))?;
+    if wanted.suite.has_clients() {
+        clients::test(&root, &wanted.names, steps);
+    }
+    if !wanted.suite.has_rust() && !has_end_to_end {
+        return Some(());
+    }
     let postgres = steps.run("start PostgreSQL", || Postgres::start(Durability::Process))?;
     if wanted.suite.has_rust() {
         run_rust(wanted, steps, &root, &installed, postgres.url());
     }
     if has_end_to_end {
-        let files = chosen_files(&end_to_end, &wanted.names);
+        let files = clients::files_named(&end_to_end.join("tests"), ".test.mjs", &wanted.names);
         if files.as_ref().is_some_and(Vec::is_empty) {
             println!("\nno end-to-end file has such a name");
             return Some(());
@@ -91,10 +97,18 @@ struct Installed {
     python: Option<PathBuf>,
 }
 
-fn install_missing(wanted: &Wanted, has_end_to_end: bool, end_to_end: &Path) -> Result<Installed, String> {
+fn install_missing(
+    wanted: &Wanted,
+    has_end_to_end: bool,
+    end_to_end: &Path,
+    root: &Path,
+) -> Result<Installed, String> {
     let requirements = end_to_end.join("python/requirements.txt");
     let has_python = has_end_to_end && requirements.is_file();
-    let mut needs = vec![install::POSTGRESQL];
+    let mut needs = Vec::new();
+    if wanted.suite.has_rust() || has_end_to_end {
+        needs.push(install::POSTGRESQL);
+    }
     if wanted.suite.has_rust() {
         needs.push(install::STRACE);
     }
@@ -111,27 +125,11 @@ fn install_missing(wanted: &Wanted, has_end_to_end: bool, end_to_end: &Path) -> 
     if has_end_to_end {
         install::node_packages(end_to_end)?;
     }
+    if wanted.suite.has_clients() || has_end_to_end {
+        clients::install(root)?;
+    }
     let python = has_python.then(|| install::python_packages(&requirements)).transpose()?;
     Ok(Installed { path: install::path_with_tools()?, python })
-}
-
-/// The end-to-end files whose name contains one of `names`; `None` stands for all of them.
-fn chosen_files(end_to_end: &Path, names: &[String]) -> Option<Vec<PathBuf>> {
-    if names.is_empty() {
-        return None;
-    }
-    let mut files: Vec<_> = std::fs::read_dir(end_to_end.join("tests"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.ends_with(".test.mjs") && names.iter().any(|wanted| name.contains(wanted.as_str()))
-        })
-        .collect();
-    files.sort();
-    Some(files)
 }
 
 /// Builds the server as the tests' own build did, so that nothing is compiled twice, and returns its path.
@@ -151,29 +149,4 @@ fn build_server(root: &Path, profile: Profile) -> Result<PathBuf, String> {
     };
     program::run(&mut command)?;
     Ok(workspace::target().join(folder).join("curfew"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_choose_end_to_end_files() {
-        let folder = std::env::temp_dir().join(format!("curfew-xtask-files-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("tests")).unwrap();
-        for name in ["spa.test.mjs", "express.test.mjs", "spa.mjs"] {
-            std::fs::write(folder.join("tests").join(name), "").unwrap();
-        }
-        let chosen = |names: &[&str]| {
-            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-            chosen_files(&folder, &names).map(|files| {
-                files.iter().map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>()
-            })
-        };
-        assert_eq!(chosen(&[]), None, "all of them");
-        assert_eq!(chosen(&["spa"]).unwrap(), ["spa.test.mjs"]);
-        assert_eq!(chosen(&["express", "spa"]).unwrap(), ["express.test.mjs", "spa.test.mjs"]);
-        assert!(chosen(&["refresh_token::reuse"]).unwrap().is_empty());
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
 }
