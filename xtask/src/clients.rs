@@ -19,13 +19,22 @@ struct Client {
     test: fn(&Path, &[String]) -> Result<(), String>,
 }
 
-const CLIENTS: &[Client] = &[Client {
-    title: "Node guard",
-    folder: "clients/js/guard",
-    needs: &[install::NODE],
-    install: install::node_packages,
-    test: test_node,
-}];
+const CLIENTS: &[Client] = &[
+    Client {
+        title: "Node guard",
+        folder: "clients/js/guard",
+        needs: &[install::NODE],
+        install: install::node_packages,
+        test: test_node,
+    },
+    Client {
+        title: "Python guard",
+        folder: "clients/python/guard",
+        needs: &[install::PYTHON],
+        install: |folder| python(folder).map(drop),
+        test: test_python,
+    },
+];
 
 /// Installs what the packages need. The end-to-end tests need it as well: they run the guards.
 pub(crate) fn install(root: &Path) -> Result<(), String> {
@@ -51,6 +60,27 @@ fn test_node(folder: &Path, names: &[String]) -> Result<(), String> {
     }
     let mut command = Command::new("npm");
     command.args(["test", "--silent", "--"]).args(files.unwrap_or_default()).current_dir(folder);
+    program::run(&mut command)
+}
+
+/// The interpreter that sees what the package in `folder` needs.
+fn python(folder: &Path) -> Result<PathBuf, String> {
+    install::python_packages(&folder.join("requirements.txt"))
+}
+
+fn test_python(folder: &Path, names: &[String]) -> Result<(), String> {
+    let files = files_named(&folder.join("tests"), ".py", names).map(|mut files| {
+        // Beside them lie files that tests use.
+        files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("test_")));
+        files
+    });
+    if files.as_ref().is_some_and(Vec::is_empty) {
+        println!("no file of these tests has such a name");
+        return Ok(());
+    }
+    let mut command = Command::new(python(folder)?);
+    // `-B`: nothing is compiled into the checkout.
+    command.args(["-B", "-m", "pytest", "--quiet"]).args(files.unwrap_or_default()).current_dir(folder);
     program::run(&mut command)
 }
 
