@@ -1,10 +1,10 @@
 //! What an ending writes beside the floors: its own row, its feed entry, its fan-out row.
 
 use curfew_model::{
-    EndingCause, EndingId, Failure, FamilyId, SessionKey, TenantId, Timestamp, UserId, UserKey,
+    EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, TenantId, Timestamp, UserId, UserKey,
 };
 
-use crate::{Engine, Tx, params, statements};
+use crate::{Engine, Row, Tx, params, statements};
 
 statements! {
     /// The ending itself.
@@ -27,6 +27,17 @@ statements! {
     pub NEWEST = "select e.ending_id, e.at, e.cause, e.user_id, e.client_id, f.created_at from endings e \
         left join fanouts f on f.tenant = e.tenant and f.ending_id = e.ending_id \
         where e.tenant = $1 order by e.at desc, e.ending_id limit $2";
+    /// One ending.
+    pub FIND = "select ending_id, at, cause, user_id, client_id, user_key, session_key, grant_key, detail from endings \
+        where tenant = $1 and ending_id = $2";
+    /// The endings of a span, newest first, after a place; of one cause unless it is empty.
+    pub PAGE = "select ending_id, at, cause, user_id, client_id, user_key, session_key, grant_key, detail from endings \
+        where tenant = $1 and (at < $2 or (at = $2 and ending_id < $3)) and at >= $4 and ($5 = '' or cause = $5) \
+        order by at desc, ending_id desc limit $6";
+    /// As PAGE, of one user.
+    pub PAGE_OF_USER = "select ending_id, at, cause, user_id, client_id, user_key, session_key, grant_key, detail \
+        from endings where tenant = $1 and (at < $2 or (at = $2 and ending_id < $3)) and at >= $4 \
+        and ($5 = '' or cause = $5) and user_key = $7 order by at desc, ending_id desc limit $6";
     /// What one ending told the feed.
     pub ENTRIES = "select kind, user_key, subject, audience, counter, spared, keep_until from feed_entries \
         where tenant = $1 and ending_id = $2 order by lane, position";
@@ -71,8 +82,8 @@ pub struct EndingRow {
 /// One cutoff, as guards will read it.
 #[derive(Debug, Clone)]
 pub struct FeedEntry {
-    /// `user`, `user_sessions`, `user_families`, `user_client`, `session`, `grant`, `client`, `client_users`,
-    /// `client_audience`, `signing_key`, `audience`.
+    /// `user`, `user_sessions`, `user_families`, `user_client`, `session`, `session_expired`, `grant`, `client`,
+    /// `client_users`, `signing_key`, `audience`, `users`.
     pub kind: &'static str,
     /// Whose.
     pub user_key: Option<UserKey>,
@@ -110,6 +121,7 @@ pub async fn insert(
     ];
     tx.run(&INSERT, parameters).await?;
     tx.run(&INSERT_FANOUT, params![tenant, &row.id, row.at]).await?;
+    tx.note_ending();
     for entry in entries {
         let lane = i64::from(lane_of(tx.engine(), entry, &row.id));
         let position: i64 = tx.one(&NEXT_POSITION, params![lane]).await?.get(0)?;
@@ -240,4 +252,74 @@ pub async fn purgeable_entries(
 /// Removes a feed entry.
 pub async fn purge_entry(tx: &mut Tx, (lane, position): (i64, i64)) -> Result<(), Failure> {
     tx.run(&PURGE_ENTRY, params![lane, position]).await.map(|_| ())
+}
+
+/// An ending, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its id.
+    pub id: EndingId,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: EndingCause,
+    /// `sub`, where it is one user's.
+    pub user_id: Option<UserId>,
+    /// Which client, where it is one.
+    pub client_id: Option<String>,
+    /// Whose.
+    pub user_key: Option<UserKey>,
+    /// Which session, where it is one.
+    pub session: Option<SessionKey>,
+    /// Which grant, where it is one.
+    pub grant: Option<GrantKey>,
+    /// JSON: who did it, what fell.
+    pub detail: String,
+}
+
+fn whole(row: &Row) -> Result<Whole, Failure> {
+    Ok(Whole {
+        id: row.get(0)?,
+        at: row.get(1)?,
+        cause: row.get(2)?,
+        user_id: row.get(3)?,
+        client_id: row.get(4)?,
+        user_key: row.get(5)?,
+        session: row.get(6)?,
+        grant: row.get(7)?,
+        detail: row.get(8)?,
+    })
+}
+
+/// One ending.
+pub async fn find(tx: &mut Tx, tenant: TenantId, id: &EndingId) -> Result<Option<Whole>, Failure> {
+    tx.maybe(&FIND, params![tenant, id]).await?.as_ref().map(whole).transpose()
+}
+
+/// Which endings are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of one user.
+    pub user: Option<UserKey>,
+    /// Of one cause.
+    pub cause: Option<EndingCause>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+}
+
+/// Endings, newest first: those before an instant, and those of that instant with a lesser id.
+pub async fn page(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &Filter,
+    (at, id): (Timestamp, &EndingId),
+    limit: i64,
+) -> Result<Vec<Whole>, Failure> {
+    let from = filter.from.unwrap_or(Timestamp::from_micros(i64::MIN));
+    let cause = filter.cause.map_or("", EndingCause::as_str);
+    let rows = match &filter.user {
+        None => tx.all(&PAGE, params![tenant, at, id, from, cause, limit]).await?,
+        Some(user) => tx.all(&PAGE_OF_USER, params![tenant, at, id, from, cause, limit, user]).await?,
+    };
+    rows.iter().map(whole).collect()
 }

@@ -16,6 +16,7 @@ pub mod connections;
 pub mod endings;
 pub mod executor;
 pub mod families;
+pub mod feed;
 pub mod grants;
 pub mod logs;
 pub mod migrate;
@@ -44,6 +45,7 @@ const STATEMENTS: &[&[&Statement]] = &[
     connections::ALL,
     endings::ALL,
     families::ALL,
+    feed::ALL,
     grants::ALL,
     logs::ALL,
     migrate::ALL,

@@ -25,8 +25,10 @@ pub struct Migration {
 }
 
 /// Every migration, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "foundation", sql: include_str!("../migrations/0001_foundation.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "foundation", sql: include_str!("../migrations/0001_foundation.sql") },
+    Migration { number: 2, name: "feed", sql: include_str!("../migrations/0002_feed.sql") },
+];
 
 /// How often a node looks again after another node got ahead of it.
 const ROUNDS_MAX: usize = 100;

@@ -24,6 +24,7 @@ use std::time::Duration;
 use curfew_model::{Failure, Secret};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::row::Row;
 use crate::statement::Statement;
@@ -121,6 +122,23 @@ impl StoreOptions {
 #[derive(Clone)]
 pub struct Store {
     backend: Arc<Backend>,
+    endings: Arc<Endings>,
+}
+
+/// Who is told that an ending was committed. Only a hint: what was missed is found by looking.
+#[derive(Debug)]
+struct Endings {
+    /// Counts commits of this process that wrote endings.
+    own: watch::Sender<u64>,
+    /// Counts those, and what was heard of other nodes'.
+    any: watch::Sender<u64>,
+}
+
+impl Endings {
+    fn written(&self) {
+        self.own.send_modify(|count| *count += 1);
+        self.any.send_modify(|count| *count += 1);
+    }
 }
 
 enum Backend {
@@ -149,7 +167,30 @@ impl Store {
             }
             Database::Postgres(url) => Backend::Postgres(postgres::Postgres::open(url, &options).await?),
         };
-        Ok(Self { backend: Arc::new(backend) })
+        let endings = Arc::new(Endings { own: watch::Sender::new(0), any: watch::Sender::new(0) });
+        Ok(Self { backend: Arc::new(backend), endings })
+    }
+
+    /// Changes soon after an ending was committed: at once for those of this process, for other nodes' while
+    /// [`tell_other_nodes`](Self::tell_other_nodes) runs here and there. A change may be missed, and may come for
+    /// nothing: whoever must not miss an ending looks as well.
+    pub fn endings_written(&self) -> watch::Receiver<u64> {
+        self.endings.any.subscribe()
+    }
+
+    /// Tells other nodes of this process's endings and hears of theirs, by LISTEN and NOTIFY, until it is dropped.
+    /// NOTIFY is no part of an ending's own transaction: it would let all of them commit one after the other. On
+    /// SQLite there are no other nodes.
+    pub async fn tell_other_nodes(&self) {
+        match &*self.backend {
+            Backend::Sqlite(_) => std::future::pending().await,
+            Backend::Postgres(postgres) => {
+                let endings = &*self.endings;
+                postgres
+                    .tell_other_nodes(endings.own.subscribe(), || endings.any.send_modify(|n| *n += 1))
+                    .await;
+            }
+        }
     }
 
     /// Which engine it is.
@@ -171,7 +212,7 @@ impl Store {
         T: Send + 'static,
         F: for<'a> Fn(&'a mut Tx, &'a A) -> BoxFuture<'a, Result<T, Failure>> + Send + Sync + 'static,
     {
-        let mut work = Flow { args, flow, value: None };
+        let mut work = Flow::new(args, flow);
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.read(&mut work)?,
             Backend::Postgres(postgres) => postgres.autocommit(Door::Read, Lane::Ordinary, &mut work).await?,
@@ -194,7 +235,7 @@ impl Store {
                 let backend = Arc::clone(&self.backend);
                 let read = tokio::task::spawn_blocking(move || {
                     let _permit = permit;
-                    let mut work = Flow { args, flow, value: None };
+                    let mut work = Flow::new(args, flow);
                     if let Backend::Sqlite(sqlite) = &*backend {
                         sqlite.read(&mut work)?;
                     }
@@ -246,11 +287,12 @@ impl Store {
         T: Send + 'static,
         F: for<'a> Fn(&'a mut Tx, &'a A) -> BoxFuture<'a, Result<T, Failure>> + Send + Sync + 'static,
     {
-        let mut work = Flow { args, flow, value: None };
+        let mut work = Flow::new(args, flow);
         match &*self.backend {
             Backend::Sqlite(sqlite) => {
                 let (answer, answered) = tokio::sync::oneshot::channel();
-                sqlite.submit(lane, Box::new(Job { work, answer }))?;
+                let endings = Arc::clone(&self.endings);
+                sqlite.submit(lane, Box::new(Job { work, answer, endings }))?;
                 answered.await.unwrap_or_else(|_| {
                     Err(Failure::storage("the writer has stopped", "the store was closed"))
                 })
@@ -259,6 +301,9 @@ impl Store {
                 match door {
                     Door::Transact => postgres.transact(lane, &mut work).await?,
                     Door::Command | Door::Read => postgres.autocommit(door, lane, &mut work).await?,
+                }
+                if work.ended {
+                    self.endings.written();
                 }
                 work.into_value()
             }
@@ -287,9 +332,15 @@ struct Flow<A, T, F> {
     args: A,
     flow: F,
     value: Option<T>,
+    /// Its last run wrote an ending.
+    ended: bool,
 }
 
 impl<A, T, F> Flow<A, T, F> {
+    fn new(args: A, flow: F) -> Self {
+        Self { args, flow, value: None, ended: false }
+    }
+
     fn into_value(self) -> Result<T, Failure> {
         self.value.ok_or_else(|| Failure::Internal("a flow ended without a value".into()))
     }
@@ -309,6 +360,7 @@ where
         Box::pin(async move {
             // The call itself may panic as well, before there is a future.
             let ran = AssertUnwindSafe(async { (self.flow)(tx, &self.args).await }).catch_unwind().await;
+            self.ended = std::mem::take(&mut tx.ended);
             self.value = Some(ran.unwrap_or_else(|_| Err(panicked()))?);
             Ok(())
         })
@@ -318,6 +370,7 @@ where
         let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
             (self.flow)(tx, &self.args).poll_unpin(&mut Context::from_waker(Waker::noop()))
         }));
+        self.ended = std::mem::take(&mut tx.ended);
         self.value = Some(match ran {
             Ok(Poll::Ready(outcome)) => outcome?,
             Ok(Poll::Pending) => {
@@ -333,6 +386,7 @@ where
 struct Job<A, T, F> {
     work: Flow<A, T, F>,
     answer: tokio::sync::oneshot::Sender<Result<T, Failure>>,
+    endings: Arc<Endings>,
 }
 
 impl<A, T, F> sqlite::Job for Job<A, T, F>
@@ -346,7 +400,10 @@ where
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), Failure>) {
-        let Self { work, answer } = *self;
+        let Self { work, answer, endings } = *self;
+        if work.ended && outcome.is_ok() {
+            endings.written();
+        }
         // Nobody waits any more when the request was given up; what is committed stays.
         let _ = answer.send(outcome.and_then(|()| work.into_value()));
     }
@@ -358,6 +415,8 @@ pub struct Tx {
     /// Set by the first statement that fails. From then on nothing more is run and nothing will be committed: so
     /// it is on PostgreSQL anyway, and flows must not tell the engines apart.
     failed: bool,
+    /// The flow wrote an ending.
+    ended: bool,
 }
 
 enum Session {
@@ -373,7 +432,12 @@ impl fmt::Debug for Tx {
 
 impl Tx {
     fn new(session: Session) -> Self {
-        Self { session, failed: false }
+        Self { session, failed: false, ended: false }
+    }
+
+    /// Notes that the flow wrote an ending, which others are told of once it is committed.
+    pub(crate) fn note_ending(&mut self) {
+        self.ended = true;
     }
 
     /// Which engine runs the flow.

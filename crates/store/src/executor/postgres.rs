@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use curfew_model::{Failure, Secret};
 use futures_util::future::join;
 use futures_util::{StreamExt, pin_mut};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -297,6 +297,95 @@ impl Pool {
 
 fn busy() -> Failure {
     Failure::Busy { what: "storage", retry_after_seconds: RETRY_AFTER_SECONDS }
+}
+
+/// The channel of PostgreSQL on which nodes tell each other that something ended.
+const CHANNEL: &str = "curfew_endings";
+
+/// How long after the last connection for hints was lost the next is tried.
+const HINTS_PAUSE: Duration = Duration::from_secs(1);
+
+impl Postgres {
+    /// Tells other nodes each time `own` changes, and calls `heard` when another node tells us.
+    pub(super) async fn tell_other_nodes(&self, mut own: watch::Receiver<u64>, heard: impl Fn()) {
+        loop {
+            if let Err(failure) = self.pool.exchange_hints(&mut own, &heard).await {
+                tracing::warn!(%failure, "hints between nodes are interrupted; endings are found by polling");
+            }
+            tokio::time::sleep(HINTS_PAUSE).await;
+        }
+    }
+}
+
+impl Pool {
+    /// A connection beside the pool: lent ones come and go, and a hint waits for nobody.
+    async fn exchange_hints(&self, own: &mut watch::Receiver<u64>, heard: &impl Fn()) -> Result<(), Failure> {
+        match &self.tls {
+            None => {
+                let connected = self.config.connect(NoTls).await.map_err(|error| said("connect", &error))?;
+                hints(connected, own, heard).await
+            }
+            Some(tls) => {
+                let connected = self.config.connect(tls.clone()).await;
+                hints(connected.map_err(|error| said("connect", &error))?, own, heard).await
+            }
+        }
+    }
+}
+
+/// Returns when the connection is lost.
+async fn hints<S, T>(
+    (client, mut connection): (Client, tokio_postgres::Connection<S, T>),
+    own: &mut watch::Receiver<u64>,
+    heard: &impl Fn(),
+) -> Result<(), Failure>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let own_process = AtomicI32::new(0);
+    let listening = async {
+        let answers = client
+            .simple_query(&format!("listen {CHANNEL}; select pg_backend_pid()"))
+            .await
+            .map_err(|error| said("listen", &error))?;
+        let process = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        own_process.store(process.unwrap_or(0), Ordering::Relaxed);
+        // From here on nothing is missed; what was before is found by looking.
+        heard();
+        // Not `changed` alone: what was written while there was no connection is told now.
+        loop {
+            own.mark_unchanged();
+            client
+                .simple_query(&format!("notify {CHANNEL}"))
+                .await
+                .map_err(|error| said("notify", &error))?;
+            if own.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    };
+    let hearing = async {
+        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+            match message {
+                Ok(AsyncMessage::Notification(notification)) => {
+                    if notification.process_id() != own_process.load(Ordering::Relaxed) {
+                        heard();
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => return Err(said("listen", &error)),
+            }
+        }
+        Ok(())
+    };
+    tokio::select! {
+        told = listening => told,
+        ended = hearing => ended,
+    }
 }
 
 /// Moves a connection's messages until it closes, and notes warnings.

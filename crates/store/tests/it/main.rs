@@ -10,6 +10,8 @@ mod disk;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod hints;
+#[cfg(test)]
 mod integrity;
 #[cfg(test)]
 mod lanes;
