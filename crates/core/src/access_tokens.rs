@@ -52,7 +52,7 @@ pub async fn check(
     core: &Core,
     ctx: &Ctx,
     token: &str,
-    is_audience: fn(&str, &TenantConfig) -> bool,
+    is_audience: &(dyn Fn(&str, &TenantConfig) -> bool + Sync),
 ) -> Result<Result<LiveToken, Rejection>, Failure> {
     let mut config = match core.cached_tenant(ctx.tenant) {
         Some(config) => config,
@@ -78,7 +78,7 @@ async fn attempt(
     ctx: &Ctx,
     config: &Arc<TenantConfig>,
     token: &str,
-    is_audience: fn(&str, &TenantConfig) -> bool,
+    is_audience: &(dyn Fn(&str, &TenantConfig) -> bool + Sync),
 ) -> Result<Attempt, Failure> {
     let decided = |decided| Ok(Attempt::Decided(Box::new(decided)));
     let claims = match read_for(config, ctx, token, is_audience) {
@@ -131,7 +131,7 @@ fn read_for(
     config: &TenantConfig,
     ctx: &Ctx,
     token: &str,
-    is_audience: fn(&str, &TenantConfig) -> bool,
+    is_audience: &(dyn Fn(&str, &TenantConfig) -> bool + Sync),
 ) -> Result<AccessToken, Rejection> {
     let claims = read(config, token)?;
     if !config.is_own_issuer(&claims.iss) || !claims.aud.iter().any(|aud| is_audience(aud, config)) {
@@ -316,7 +316,7 @@ pub async fn authorize_management(
     ctx: &Ctx,
     token: &str,
 ) -> Result<Result<ManagementCaller, Rejection>, Failure> {
-    let live = match check(core, ctx, token, is_management).await? {
+    let live = match check(core, ctx, token, &is_management).await? {
         Ok(live) => live,
         Err(rejection) => return Ok(Err(rejection)),
     };

@@ -168,6 +168,11 @@ async fn check_assertion(
     Ok((!first).then(|| invalid("jti was used before".to_owned())))
 }
 
+/// Whether an origin is one of the client's `web_origins`.
+pub fn is_web_origin(client: &Client, origin: &str) -> bool {
+    client.doc.web_origins.iter().any(|own| own.trim_end_matches('/').eq_ignore_ascii_case(origin))
+}
+
 /// Which origins may call with CORS: the client's own, and those of its callbacks.
 pub fn allows_origin(client: &Client, origin: &str) -> bool {
     let listed = client.doc.web_origins.iter().chain(&client.doc.allowed_origins);

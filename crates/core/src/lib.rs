@@ -9,8 +9,10 @@ pub mod authorize;
 pub mod clients;
 pub mod config;
 pub mod endings;
+pub mod feed;
 pub mod fuzz;
 pub mod grants;
+pub mod introspect;
 pub mod issue;
 pub mod logout;
 pub mod logs;
@@ -47,6 +49,8 @@ pub struct Core {
     pub cache: config::Cache,
     /// Log rows on their way to the database.
     pub logs: logs::LogWriter,
+    /// Endings on their way to guards.
+    pub feed: Arc<feed::Feed>,
 }
 
 impl Core {
@@ -59,6 +63,7 @@ impl Core {
         passwords: passwords::Passwords,
     ) -> Self {
         let logs = logs::LogWriter::new(store.clone());
-        Self { store, clock, entropy, passwords, kek, cache: config::Cache::default(), logs }
+        let feed = Arc::new(feed::Feed::new(store.clone(), Arc::clone(&clock), entropy.alphanumeric(12)));
+        Self { store, clock, entropy, passwords, kek, cache: config::Cache::default(), logs, feed }
     }
 }

@@ -155,7 +155,7 @@ pub async fn decide(
 }
 
 /// Reads an ID token of ours, however old; those of clients with HS256 are signed with the client's secret.
-async fn read_hint(
+pub(crate) async fn read_hint(
     core: &Core,
     ctx: &Ctx,
     config: &TenantConfig,

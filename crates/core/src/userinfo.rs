@@ -19,7 +19,7 @@ pub enum Denied {
 
 /// The claims of the End-User behind an access token.
 pub async fn claims(core: &Core, ctx: &Ctx, token: &str) -> Result<Result<Value, Denied>, Failure> {
-    let live = match access_tokens::check(core, ctx, token, is_userinfo).await? {
+    let live = match access_tokens::check(core, ctx, token, &is_userinfo).await? {
         Ok(live) => live,
         Err(rejection) => return Ok(Err(Denied::Token(rejection))),
     };

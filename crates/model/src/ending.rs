@@ -71,6 +71,8 @@ causes! {
     ClientGrantDeleted = "client_grant_deleted",
     /// `DELETE /api/v2/clients/{id}`.
     ClientDeleted = "client_deleted",
+    /// `POST /api/v2/endings` by client: everything it was ever given, and it stays.
+    ClientAccessRevoked = "client_access_revoked",
     /// `POST /api/v2/clients/{id}/rotate-secret`: only what Auth0 ends, which is nothing already issued.
     ClientSecretRotated = "client_secret_rotated",
     /// `DELETE /api/v2/resource-servers/{id}`.

@@ -70,6 +70,8 @@ kinds! {
     LogoutState = 11 "logout-state",
     /// Where a list of the Management API goes on.
     Cursor = 12 "cursor",
+    /// What opens the live line of one session.
+    LiveTicket = 13 "live-ticket",
 }
 
 /// Why a text is not a sealed value. Outside, all three look the same.

@@ -71,7 +71,7 @@ pub const fn falls(cause: EndingCause) -> Falls {
         C::CodeReplay => row(Stays, ThatOne, OfGrant, OfGrant),
         C::IdleTimeout | C::LifetimeReached => row(ThatOne, OfSession, Stays, UnlessFamily),
         C::ClientGrantDeleted => row(Stays, Stays, Stays, OfIt),
-        C::ClientDeleted => row(Stays, OfClient, OfClient, OfClient),
+        C::ClientDeleted | C::ClientAccessRevoked => row(Stays, OfClient, OfClient, OfClient),
         C::ClientSecretRotated => row(Stays, Stays, Stays, Stays),
         C::ResourceServerDeleted => row(Stays, OfIt, OfIt, OfIt),
         C::ConnectionDeleted => row(OfIt, OfIt, OfIt, OfIt),
@@ -184,7 +184,7 @@ async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Resu
     };
     let mut entries = Vec::new();
     if ended {
-        entries.push(Entry::Session(*sid));
+        entries.push(if by_time { Entry::SessionExpired(*sid) } else { Entry::Session(*sid) });
     }
     // A session that had ended before may have left families behind, and those can still be taken.
     if falls(cause).families == Reach::OfSession {
@@ -280,15 +280,15 @@ async fn end_configuration(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Fa
         Target::Client(client) => {
             fallen.client = Some(client.clone());
             if falls(ending.cause).tokens == Reach::OfClient {
-                // The row is gone, or going: whatever is asked for it finds no client.
+                // Of a client that is deleted the row is gone, or going: whatever is asked for it finds no client.
                 let counter = access::raise_client(tx, ctx.tenant, client, true).await?;
                 fallen.counter = counter;
                 fallen.entries.push(Entry::Client { client: client.clone(), counter });
             }
         }
-        Target::ClientGrant { client, audience, grant_key: _ } => {
+        Target::ClientGrant { client, audience: _, grant_key } => {
             fallen.client = Some(client.clone());
-            fallen.entries.push(Entry::ClientAudience { client: client.clone(), audience: audience.clone() });
+            fallen.entries.push(Entry::ClientGrant(*grant_key));
         }
         Target::ResourceServer { audience } => {
             fallen.entries.push(Entry::Audience(audience.clone()));
@@ -308,8 +308,9 @@ async fn end_configuration(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Fa
             }
         }
         Target::SigningKey { kid } => fallen.entries.push(Entry::SigningKey(kid.clone())),
-        // What a sealing key sealed is opaque: only this server reads it, and it no longer opens.
-        Target::SealingKey { .. } => {}
+        // What a sealing key sealed no longer opens here. The sessions and refresh tokens among it have issued access
+        // tokens that are signed, and which ones is known to their rows alone: guards ask about every user's.
+        Target::SealingKey { .. } => fallen.entries.push(Entry::Users),
         Target::User(_)
         | Target::Identity { .. }
         | Target::UserSessions(_)

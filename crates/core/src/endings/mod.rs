@@ -117,6 +117,8 @@ pub struct Ending {
     pub target: Target,
     /// By whom.
     pub actor: Actor,
+    /// Its id, where whoever asked must find it again; `None` draws one.
+    pub id: Option<EndingId>,
     /// For causes that take refresh tokens: these stay.
     pub preserve_families: bool,
     /// What else the log row and the receipt say.
@@ -126,7 +128,7 @@ pub struct Ending {
 impl Ending {
     /// An ending by its cause's defaults.
     pub fn new(cause: EndingCause, target: Target, actor: Actor) -> Self {
-        Self { cause, target, actor, preserve_families: false, details: Map::new() }
+        Self { cause, target, actor, id: None, preserve_families: false, details: Map::new() }
     }
 }
 
@@ -159,7 +161,7 @@ pub async fn end(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Ended, Failu
     let Some(fallen) = cascade::apply(tx, ctx, ending).await? else {
         return Ok(Ended { id: None, counter: None });
     };
-    let id = EndingId::generate(&*ctx.entropy);
+    let id = ending.id.unwrap_or_else(|| EndingId::generate(&*ctx.entropy));
     let counter = fallen.counter;
     notify::record(tx, ctx, id, ending, fallen).await?;
     Ok(Ended { id: Some(id), counter })

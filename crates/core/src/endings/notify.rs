@@ -2,7 +2,7 @@
 //! ending's own transaction; delivered later.
 
 use curfew_model::{
-    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, LogCode, Sid, Timestamp, UserKey,
+    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, LogCode, Sid, Timestamp, UserKey,
 };
 use curfew_store::Tx;
 use curfew_store::endings::{self, EndingRow, FeedEntry};
@@ -37,6 +37,8 @@ pub(crate) enum Entry {
         counter: i64,
     },
     Session(Sid),
+    /// A session that only time has ended: tokens with a living refresh token behind them live on.
+    SessionExpired(Sid),
     Grant(FamilyId),
     Client {
         client: ClientId,
@@ -47,12 +49,12 @@ pub(crate) enum Entry {
         client: ClientId,
         counter: i64,
     },
-    ClientAudience {
-        client: ClientId,
-        audience: String,
-    },
+    /// A client grant; its tokens name it as users' tokens name theirs.
+    ClientGrant(GrantKey),
     Audience(String),
     SigningKey(String),
+    /// Perhaps everybody's: what a revoked sealing key had sealed is not known here.
+    Users,
 }
 
 impl Entry {
@@ -87,6 +89,11 @@ impl Entry {
                 subject: Some(sid.session.to_string()),
                 ..blank("session")
             },
+            Self::SessionExpired(sid) => FeedEntry {
+                user_key: Some(sid.user),
+                subject: Some(sid.session.to_string()),
+                ..blank("session_expired")
+            },
             Self::Grant(id) => {
                 FeedEntry { user_key: Some(id.user), subject: Some(id.grant.to_string()), ..blank("grant") }
             }
@@ -98,12 +105,9 @@ impl Entry {
                 counter: Some(*counter),
                 ..blank("client_users")
             },
-            Self::ClientAudience { client, audience } => FeedEntry {
-                subject: Some(client.0.clone()),
-                audience: Some(audience.clone()),
-                ..blank("client_audience")
-            },
+            Self::ClientGrant(key) => FeedEntry { subject: Some(key.to_string()), ..blank("grant") },
             Self::Audience(audience) => FeedEntry { audience: Some(audience.clone()), ..blank("audience") },
+            Self::Users => blank("users"),
             Self::SigningKey(kid) => FeedEntry { subject: Some(kid.clone()), ..blank("signing_key") },
         }
     }
@@ -184,6 +188,7 @@ const fn log_code(cause: EndingCause) -> LogCode {
         | C::GrantDeleted
         | C::ClientGrantDeleted
         | C::ClientDeleted
+        | C::ClientAccessRevoked
         | C::ClientSecretRotated
         | C::ResourceServerDeleted
         | C::ConnectionDeleted

@@ -11,6 +11,7 @@ use super::write::Write;
 use super::{Document, Entity, Outcome, Refused, drop_nulls, granted, merge, readable, stored, text};
 use crate::Core;
 use crate::endings::{self, Ending, Target};
+use crate::feed::GUARD_SCOPE;
 
 /// Which client grants to list.
 #[derive(Debug, Clone, Default)]
@@ -44,11 +45,12 @@ fn view(row: &ClientGrantRow) -> Result<Document, Failure> {
     Ok(doc)
 }
 
-/// Every scope of a grant must be one of the API's.
+/// Every scope of a grant must be one of the API's, or the one that guards of any API need.
 fn check_scopes(doc: &Document, api: &curfew_model::config::ResourceServer) -> Result<(), Refused> {
     let asked = doc.get("scope").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for scope in asked.iter().filter_map(Value::as_str) {
-        if !api.doc.scopes.iter().any(|entry| entry.value == scope) {
+        let of_guards = scope == GUARD_SCOPE && !api.doc.is_system;
+        if !of_guards && !api.doc.scopes.iter().any(|entry| entry.value == scope) {
             return Err(Refused::Invalid {
                 message: format!("Scope \"{scope}\" is not defined by the API {}", api.identifier),
                 code: "invalid_body",

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod connections;
 pub mod consents;
 pub mod credentials;
+pub mod endings;
 pub mod page;
 pub mod refresh_tokens;
 pub mod resource_servers;
@@ -52,6 +53,8 @@ pub enum Entity {
     Connection,
     /// A signing key.
     SigningKey,
+    /// An ending.
+    Ending,
 }
 
 impl Entity {
@@ -67,6 +70,7 @@ impl Entity {
         Self::ClientGrant,
         Self::Connection,
         Self::SigningKey,
+        Self::Ending,
     ];
 
     /// What a caller is told who asked for one that is not there. The full stops are Auth0's.
@@ -82,6 +86,7 @@ impl Entity {
             Self::ClientGrant => "The grant does not exist.",
             Self::Connection => "The connection does not exist",
             Self::SigningKey => "The signing key does not exist.",
+            Self::Ending => "The ending does not exist.",
         }
     }
 
@@ -93,7 +98,12 @@ impl Entity {
             Self::Connection => Some("inexistent_connection"),
             Self::ResourceServer => Some("inexistent_resource_server"),
             Self::ClientGrant => Some("inexistent_client_grant"),
-            Self::Identity | Self::Session | Self::RefreshToken | Self::Credential | Self::SigningKey => None,
+            Self::Identity
+            | Self::Session
+            | Self::RefreshToken
+            | Self::Credential
+            | Self::SigningKey
+            | Self::Ending => None,
         }
     }
 }

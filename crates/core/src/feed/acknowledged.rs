@@ -1,0 +1,181 @@
+//! Which guards have heard of an ending, as receipts count it: a guard has, once it acknowledged the entry's position, or
+//! once its lease ran out, because it trusts nothing older from then on.
+//!
+//! A guard counts from its first probe: before that it has no view. Its lease runs from the last probe that came in,
+//! which it had sent before.
+
+use std::collections::HashMap;
+
+use curfew_model::{ClientId, EndingId, TenantId, Timestamp};
+use serde_json::json;
+
+use super::guards::{Announcement, Guard};
+use super::{Entry, Position};
+
+/// Guards that a settled ending names; all are counted.
+const NAMED_MAX: usize = 100;
+/// Guards that are known to a node at once. Further ones are served and not counted: their leases bound them.
+const GUARDS_MAX: usize = 20_000;
+/// Endings that wait for guards at once. Beyond it the oldest is settled as it stands.
+const OPEN_MAX: usize = 10_000;
+
+/// One guard among those of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Who {
+    tenant: TenantId,
+    audience: String,
+    client: ClientId,
+    name: String,
+}
+
+#[derive(Debug)]
+struct Known {
+    acknowledged: Option<Position>,
+    lapses_at: Timestamp,
+}
+
+/// An ending that not every guard has heard of.
+#[derive(Debug)]
+struct Open {
+    tenant: TenantId,
+    ending: EndingId,
+    /// Lane and position of each entry, with the API it is for.
+    entries: Vec<(i64, i64, Option<String>)>,
+    waiting: Vec<Who>,
+    confirmed: Vec<(Who, Timestamp)>,
+    lapsed: Vec<(Who, Timestamp)>,
+}
+
+impl Open {
+    fn has_heard(&self, who: &Who, known: &Known) -> bool {
+        let Some(acknowledged) = &known.acknowledged else { return false };
+        let concerns = |audience: &Option<String>| audience.as_ref().is_none_or(|own| *own == who.audience);
+        let mut of_guard = self.entries.iter().filter(|(_, _, audience)| concerns(audience));
+        of_guard.all(|(lane, position, _)| acknowledged.has_read(*lane, *position))
+    }
+
+    /// Moves the guards that need not be waited for any more.
+    fn look(&mut self, guards: &HashMap<Who, Known>, now: Timestamp) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for who in waiting {
+            match guards.get(&who) {
+                Some(known) if self.has_heard(&who, known) => self.confirmed.push((who, now)),
+                Some(known) if known.lapses_at > now => self.waiting.push(who),
+                _ => self.lapsed.push((who, now)),
+            }
+        }
+    }
+
+    fn settle(self) -> Settled {
+        let shown = |(who, at): &(Who, Timestamp), how: &str| json!({"name": who.name, "audience": who.audience, "client_id": who.client, how: at.iso()});
+        // Those that did not confirm first: they are what somebody looks for.
+        let lapsed = self.lapsed.iter().map(|guard| shown(guard, "lapsed_at"));
+        let confirmed = self.confirmed.iter().map(|guard| shown(guard, "confirmed_at"));
+        let guards: Vec<_> = lapsed.chain(confirmed).take(NAMED_MAX).collect();
+        let last = self.confirmed.iter().map(|(_, at)| *at).max();
+        let doc = json!({
+            "confirmed": self.confirmed.len(),
+            "lapsed": self.lapsed.len(),
+            "last_confirmed_at": last.map(Timestamp::iso),
+            "guards": guards,
+        });
+        Settled { tenant: self.tenant, ending: self.ending, doc: doc.to_string() }
+    }
+}
+
+/// An ending that every guard of this node has heard of, or has stopped trusting its view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub(super) tenant: TenantId,
+    pub(super) ending: EndingId,
+    /// JSON: how many confirmed and lapsed, and who.
+    pub(super) doc: String,
+}
+
+/// A node's guards, and the endings that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledged {
+    guards: HashMap<Who, Known>,
+    open: Vec<Open>,
+}
+
+impl Acknowledged {
+    /// A probe came in.
+    pub(super) fn heard(
+        &mut self,
+        guard: &Guard,
+        acknowledged: Option<Position>,
+        by: &Announcement,
+        now: Timestamp,
+    ) {
+        let who = Who {
+            tenant: guard.tenant,
+            audience: guard.audience.clone(),
+            client: guard.client.clone(),
+            name: by.name.clone(),
+        };
+        if self.guards.len() >= GUARDS_MAX && !self.guards.contains_key(&who) {
+            return;
+        }
+        let lapses_at = now.plus_seconds(i64::from(by.lease_seconds));
+        self.guards.insert(who, Known { acknowledged, lapses_at });
+    }
+
+    /// The streams are about to hear these.
+    pub(super) fn told(&mut self, entries: &[Entry], now: Timestamp) {
+        for entry in entries {
+            let row = &entry.row;
+            let at = (row.lane, row.position, row.entry.audience.clone());
+            match self.open.iter_mut().rev().find(|open| open.ending == row.ending) {
+                Some(open) => open.entries.push(at),
+                None => self.open.push(Open {
+                    tenant: row.tenant,
+                    ending: row.ending,
+                    entries: vec![at],
+                    waiting: Vec::new(),
+                    confirmed: Vec::new(),
+                    lapsed: Vec::new(),
+                }),
+            }
+        }
+        for open in self.open.iter_mut().filter(|open| entries.iter().any(|e| e.row.ending == open.ending)) {
+            let needs = |who: &Who| {
+                let concerns =
+                    |audience: &Option<String>| audience.as_ref().is_none_or(|own| *own == who.audience);
+                who.tenant == open.tenant && open.entries.iter().any(|(_, _, audience)| concerns(audience))
+            };
+            let living = self.guards.iter().filter(|(_, known)| known.lapses_at > now);
+            open.waiting = living.map(|(who, _)| who).filter(|who| needs(who)).cloned().collect();
+        }
+    }
+
+    /// What is settled by now. An ending that no guard had to hear of is nobody's.
+    pub(super) fn settle(&mut self, now: Timestamp) -> Vec<Settled> {
+        let guards = &self.guards;
+        for open in &mut self.open {
+            open.look(guards, now);
+        }
+        let surplus = self.open.len().saturating_sub(OPEN_MAX);
+        let mut number = 0;
+        let (settled, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.open).into_iter().partition(|open| {
+                number += 1;
+                open.waiting.is_empty() || number <= surplus
+            });
+        self.open = open;
+        self.guards.retain(|_, known| known.lapses_at > now);
+        settled
+            .into_iter()
+            .filter(|open| !open.confirmed.is_empty() || !open.lapsed.is_empty())
+            .map(Open::settle)
+            .collect()
+    }
+
+    /// How many guards trust what they heard here, and the longest of their leases as of `now`, in whole seconds.
+    pub(super) fn leases(&self, now: Timestamp) -> (usize, i64) {
+        let living = self.guards.values().filter(|known| known.lapses_at > now);
+        let (count, last) =
+            living.fold((0, now), |(count, last), known| (count + 1, last.max(known.lapses_at)));
+        (count, (last.micros() - now.micros() + 999_999) / 1_000_000)
+    }
+}
