@@ -162,8 +162,26 @@ impl Server {
             async move { core.logs.run().await }
         });
         let sweeper = tokio::spawn(sweep_forever(Arc::clone(&core), self.issuer.clone()));
+        let feed = tokio::spawn({
+            let feed = Arc::clone(&core.feed);
+            async move { feed.run().await }
+        });
+        let hints = tokio::spawn({
+            let store = core.store.clone();
+            async move { store.tell_other_nodes().await }
+        });
+        let shutdown = {
+            let core = Arc::clone(&core);
+            async move {
+                shutdown.await;
+                // Streams would go on for ever; their guards go on at another node.
+                core.feed.close();
+            }
+        };
         server::run(self.listener, self.tls, router(self.app), self.limits, shutdown).await;
-        sweeper.abort();
+        for job in [sweeper, feed, hints] {
+            job.abort();
+        }
         core.logs.drain().await;
         logs.abort();
     }

@@ -37,11 +37,17 @@ mod cors;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod feed;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hosts;
+#[cfg(test)]
+mod live;
 #[cfg(test)]
 mod logout;
 #[cfg(test)]

@@ -170,7 +170,7 @@ in_a_box! {
 
     fn endpoints_that_are_not_there(curfew) {
         for path in [
-            "/oauth/par", "/oauth/device/code", "/bc-authorize", "/oidc/register", "/oauth/introspect",
+            "/oauth/par", "/oauth/device/code", "/bc-authorize", "/oidc/register",
             "/mfa/challenge", "/mfa/associate", "/mfa/authenticators", "/passwordless/start", "/passwordless/verify",
             "/co/authenticate", "/activate", "/continue", "/login/callback", "/samlp/x", "/samlp/metadata/x", "/wsfed/x",
             "/tokeninfo", "/delegation", "/oauth/ro", "/oauth/access_token",

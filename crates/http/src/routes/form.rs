@@ -84,19 +84,20 @@ pub(crate) fn read(
     headers: &HeaderMap,
     bytes: Result<Bytes, BytesRejection>,
 ) -> Result<HashMap<String, String>, Unread> {
-    let unread = |status, text: &str| Unread { status, text: text.to_owned() };
-    match bytes {
-        Ok(bytes) => {
-            body(headers, &bytes).map_err(|BadForm(text)| Unread { status: StatusCode::BAD_REQUEST, text })
-        }
-        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(unread(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"))
-        }
-        Err(error) if is_too_slow(&error) => {
-            Err(unread(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive"))
-        }
-        Err(_) => Err(unread(StatusCode::BAD_REQUEST, "The body is incomplete")),
-    }
+    let bytes = bytes.map_err(|error| unread(&error))?;
+    body(headers, &bytes).map_err(|BadForm(text)| Unread { status: StatusCode::BAD_REQUEST, text })
+}
+
+/// Why a body did not arrive whole.
+pub(crate) fn unread(error: &BytesRejection) -> Unread {
+    let (status, text) = if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large")
+    } else if is_too_slow(error) {
+        (StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive")
+    } else {
+        (StatusCode::BAD_REQUEST, "The body is incomplete")
+    };
+    Unread { status, text: text.to_owned() }
 }
 
 /// The client's authentication from body and `Authorization` header (RFC 6749 §2.3.1).

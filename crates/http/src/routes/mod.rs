@@ -2,7 +2,10 @@
 
 mod authorize;
 mod dbconnections;
+mod endings;
 pub(crate) mod form;
+mod guard;
+mod live;
 mod login;
 mod logout;
 pub mod management;
@@ -17,7 +20,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::{HeaderValue, StatusCode};
 
 use crate::{App, context};
@@ -38,6 +41,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/u/consent", get(login::show_consent).post(login::submit_consent))
         .route("/oauth/token", post(oauth::token::post).options(oauth::preflight))
         .route("/oauth/revoke", post(oauth::revoke::post).options(oauth::preflight))
+        .route("/oauth/introspect", post(oauth::introspect::post))
+        .route("/endings/snapshot", get(endings::snapshot))
+        .route("/endings/feed", get(endings::stream))
+        .route("/endings/probe", post(endings::probe))
+        .route("/session/live", get(live::open).post(live::ticket))
+        // A proxy asks with the method, and some with the path, of the request it holds back.
+        .route("/guard/check", any(guard::check))
+        .route("/guard/check/{*path}", any(guard::check))
         .route("/userinfo", get(userinfo::get).post(userinfo::post).options(oauth::preflight))
         .route("/v2/logout", get(logout::v2))
         .route("/oidc/logout", get(logout::get).post(logout::post))

@@ -71,6 +71,11 @@ fn document(ctx: &Ctx, config: &TenantConfig, openid: bool) -> Value {
     set("token_endpoint", url("oauth/token"));
     set("jwks_uri", url(".well-known/jwks.json"));
     set("revocation_endpoint", url("oauth/revoke"));
+    set("introspection_endpoint", url("oauth/introspect"));
+    set(
+        "introspection_endpoint_auth_methods_supported",
+        json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]),
+    );
     set("scopes_supported", json!(OIDC_SCOPES));
     set(
         "response_types_supported",

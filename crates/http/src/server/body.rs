@@ -96,10 +96,16 @@ impl Body for Timed {
     }
 }
 
+/// Marks an answer that goes on for as long as its client takes what it is sent: the time of its request begins anew
+/// with each part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Endless;
+
 /// An answer's body. Its request is open until the connection has taken all of it.
 pub(super) struct Answer {
     pub(super) body: axum::body::Body,
-    pub(super) _open: Open,
+    pub(super) open: Open,
+    pub(super) endless: bool,
 }
 
 impl Body for Answer {
@@ -110,7 +116,12 @@ impl Body for Answer {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if this.endless && frame.is_ready() {
+            this.open.renew();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

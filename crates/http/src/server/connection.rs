@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt as _;
 
 use super::Limits;
-use super::body::{Answer, timed};
+use super::body::{Answer, Endless, timed};
 use super::linger::Lingering;
 use crate::context::Peer;
 
@@ -112,7 +112,8 @@ fn service(
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
             }
-            Ok(response.map(|body| Answer { body, _open: open }))
+            let endless = response.extensions().get::<Endless>().is_some();
+            Ok(response.map(|body| Answer { body, open, endless }))
         })
     })
 }
@@ -121,7 +122,7 @@ fn service(
 pub(super) struct Requests(Mutex<Record>);
 
 struct Record {
-    /// Their beginnings, in their order.
+    /// Their beginnings; of an endless answer, when its client took the last part.
     open: BTreeMap<u64, Instant>,
     next: u64,
     /// When the connection began, or the last request was over.
@@ -176,8 +177,8 @@ impl Requests {
     fn state(&self, limits: &Limits) -> State {
         let now = Instant::now();
         let record = self.record();
-        let (due, overdue) = match record.open.first_key_value() {
-            Some((_, oldest)) => (*oldest + limits.request_timeout, State::Overdue),
+        let (due, overdue) = match record.open.values().min() {
+            Some(oldest) => (*oldest + limits.request_timeout, State::Overdue),
             None if record.next == 0 => (record.quiet_since + limits.first_request_timeout, State::Idle),
             None => (record.quiet_since + limits.idle_timeout, State::Idle),
         };
@@ -190,6 +191,13 @@ pub(super) struct Open {
     begun: Instant,
     number: u64,
     requests: Arc<Requests>,
+}
+
+impl Open {
+    /// The client took a part of an endless answer.
+    pub(super) fn renew(&self) {
+        self.requests.record().open.insert(self.number, Instant::now());
+    }
 }
 
 impl Drop for Open {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use body::is_too_slow;
+pub(crate) use body::{Endless, is_too_slow};
 pub use tls::{Tls, TlsError, TlsFiles};
 
 /// Largest head of a request: its line and its headers. A longer one is answered 431, or 414.

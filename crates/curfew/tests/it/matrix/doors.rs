@@ -532,6 +532,14 @@ doors! {
         door.walk("DELETE clients", Plan::default(), Witness::OtherClient, walk).await;
     }
 
+    ClientAccessRevoked fn client_access_revoked(door) {
+        let walk = async |door: &Door, estate: &mut Estate| {
+            let body = json!({ "client_id": estate.application.client_id });
+            door.operator.post("/endings", body).await.expect(201);
+        };
+        door.walk("POST endings client_id", Plan::default(), Witness::OtherClient, walk).await;
+    }
+
     ClientSecretRotated fn client_secret_rotated(door) {
         let walk = async |door: &Door, estate: &mut Estate| {
             let path = format!("/clients/{}/rotate-secret", estate.application.client_id);

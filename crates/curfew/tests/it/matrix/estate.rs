@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Artefact, Door, Witness};
-use crate::support::{Answer, Application, Browser, CONNECTION, Curfew, MANAGEMENT, Person, Tokens};
+use crate::support::{Answer, Application, Browser, CONNECTION, Curfew, Guard, MANAGEMENT, Person, Tokens};
 
 /// Scope of what has a refresh token.
 const OFFLINE: &str = "openid profile email offline_access";
@@ -48,6 +48,8 @@ pub(crate) struct Estate {
     jwt: String,
     management: String,
     pub(crate) machine: String,
+    /// Before the API.
+    guard: Guard,
 }
 
 /// Whether an answer is a yes. A clean "no" is one of the statuses that endpoint refuses with; anything else is a fault.
@@ -87,6 +89,7 @@ impl Estate {
             });
             operator.post("/client-grants", grant).await.expect(201);
         }
+        let guard = operator.make_guard(&api).await;
         let browser = curfew.browser();
         let asked = [("audience", api.as_str()), ("scope", OFFLINE), ("connection", connection.as_str())];
         // A code is redeemed for each kind of token, which shows that codes live; two consent pages are answered, which
@@ -132,6 +135,7 @@ impl Estate {
             jwt: tokens.access,
             management: management.access,
             machine: machine.access,
+            guard,
             person,
             application,
             neighbour,
@@ -229,6 +233,14 @@ impl Estate {
             }
             Artefact::OpaqueToken => yes(&application.userinfo(&self.opaque).await, artefact),
             Artefact::Jwt => yes(&application.userinfo(&self.jwt).await, artefact),
+            Artefact::Introspection => {
+                // By the client's own credentials: the guard's token may have ended with the API.
+                let guard = self.guard.at(node);
+                let answer = guard.application.post("/oauth/introspect", &[("token", &self.jwt)]).await;
+                let active = answer.expect(200).json()["active"].as_bool();
+                active.expect("active")
+            }
+            Artefact::ProxyCheck => yes(&self.guard.at(node).check(&self.jwt, "openid").await, artefact),
             Artefact::ManagementJwt => {
                 let path = format!("/users/{}", person.path());
                 yes(&application.management_get(&self.management, &path).await, artefact)

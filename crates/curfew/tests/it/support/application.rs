@@ -79,6 +79,11 @@ impl Application {
         Self { curfew: node.clone(), ..self.clone() }
     }
 
+    /// The node it talks to.
+    pub(crate) fn node(&self) -> &Curfew {
+        &self.curfew
+    }
+
     /// The address of an authorization request: code flow, PKCE, `openid profile email`; `more` adds or replaces.
     pub(crate) fn authorize_url(&self, more: &[(&str, &str)]) -> String {
         let challenge = URL_SAFE_NO_PAD.encode(curfew_tokens::digest::sha256(VERIFIER.as_bytes()));

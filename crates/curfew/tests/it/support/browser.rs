@@ -8,7 +8,7 @@ use axum::body::Body;
 use http::Request;
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE, USER_AGENT};
 
-use super::{Answer, Application, Curfew, ISSUER, Person};
+use super::{Answer, Application, Curfew, ISSUER, Person, Tokens};
 
 /// A browser with its own cookie jar. Clones share the jar: they are its tabs.
 #[derive(Debug, Clone)]
@@ -125,6 +125,16 @@ impl Browser {
         assert!(to_login.leads_to("u/login"), "{:?}", to_login.location());
         let answer = self.submit_login(&to_login, &person.email, &person.password).await.expect(302);
         answer.code().unwrap_or_else(|| panic!("no code: {:?}", answer.location()))
+    }
+
+    /// Logs in at the login page and has the code redeemed.
+    pub(crate) async fn sign_in(
+        &self,
+        application: &Application,
+        person: &Person,
+        more: &[(&str, &str)],
+    ) -> Tokens {
+        Tokens::of(&application.redeem(&self.log_in(application, person, more).await).await)
     }
 
     /// Follows a redirect to the consent page and answers it; the answer is the one to the form.

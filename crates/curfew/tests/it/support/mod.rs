@@ -7,6 +7,7 @@
 mod answer;
 mod application;
 mod browser;
+mod guard;
 mod operator;
 
 use std::future::Future;
@@ -26,14 +27,16 @@ use curfew_model::{Clock as _, SystemEntropy, Timestamp};
 use curfew_store::verify::{Bounds, verify};
 use curfew_store::{Engine, Lane, Store, StoreOptions};
 use curfew_testkit::{TestDatabase, VirtualClock, engines};
-use http::Request;
 use http::header::HOST;
+use http::{Request, Response};
 use tempfile::TempDir;
+use tokio::task::AbortHandle;
 use tower::ServiceExt as _;
 
 pub(crate) use answer::Answer;
 pub(crate) use application::{Application, CALLBACK, Tokens, VERIFIER, claims};
 pub(crate) use browser::Browser;
+pub(crate) use guard::{Events, Guard};
 pub(crate) use operator::{Operator, Person};
 
 /// The issuer of the box's one tenant. Browsers and applications reach it over https as far as anybody can tell.
@@ -89,6 +92,8 @@ pub(crate) struct Curfew {
     /// The rules and the store behind them, for what has no route: the sweeper, the revocation of a sealing key.
     pub(crate) core: Arc<Core>,
     router: Router,
+    /// What reads the feed for this node's guards.
+    feed: Arc<AbortHandle>,
     clock: Arc<VirtualClock>,
     place: Arc<Place>,
     /// The host that requests are for.
@@ -131,7 +136,19 @@ impl Curfew {
             let core = Arc::clone(&core);
             async move { core.logs.run().await }
         });
-        Self { core, router: curfew_http::router(Arc::<App>::clone(&app)), clock, place, host: "id.example" }
+        let feed = tokio::spawn({
+            let feed = Arc::clone(&core.feed);
+            async move { feed.run().await }
+        });
+        let feed = Arc::new(feed.abort_handle());
+        Self {
+            core,
+            router: curfew_http::router(Arc::<App>::clone(&app)),
+            feed,
+            clock,
+            place,
+            host: "id.example",
+        }
     }
 
     /// Another node on the same database, with caches of its own; or this one after a restart.
@@ -192,6 +209,13 @@ impl Curfew {
         Answer::read(response).await
     }
 
+    /// Sends one request to the host, and answers as soon as the answer begins.
+    pub(crate) async fn open(&self, mut request: Request<Body>) -> Response<Body> {
+        request.headers_mut().insert(HOST, self.host.parse().unwrap());
+        request.extensions_mut().insert(Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000))));
+        self.router.clone().oneshot(request).await.expect("a router always answers")
+    }
+
     /// The present instant, of every node.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
@@ -205,6 +229,11 @@ impl Curfew {
     /// Runs the background sweep once.
     pub(crate) async fn sweep(&self) -> curfew_core::sweep::Swept {
         curfew_core::sweep::sweep(&self.core, &job_ctx(&self.core, ISSUER)).await.expect("the sweep")
+    }
+
+    /// This node reads the feed no more, as if it were gone.
+    pub(crate) fn stop_feed(&self) {
+        self.feed.abort();
     }
 
     /// The tenant's log rows of one type.

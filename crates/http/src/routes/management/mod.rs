@@ -10,6 +10,7 @@
 mod client_grants;
 mod clients;
 mod connections;
+mod endings;
 mod fields;
 mod grants;
 mod keys;
@@ -285,6 +286,10 @@ operations! {
     GET "/grants" ["read:grants"] OK "Get grants" => grants::list;
     DELETE "/grants" ["delete:grants"] NO_CONTENT "Delete a grant by user_id" => grants::delete_by_user;
     DELETE "/grants/{id}" ["delete:grants"] NO_CONTENT "Delete a grant by id" => grants::delete;
+
+    GET "/endings" ["read:endings"] OK "List endings" => endings::list;
+    POST "/endings" ["create:endings"] CREATED "End access" => endings::create;
+    GET "/endings/{id}" ["read:endings"] OK "Get the receipt of an ending" => endings::get;
 
     GET "/tenants/settings" ["read:tenant_settings"] OK "Get tenant settings" => tenants::get;
     PATCH "/tenants/settings" ["update:tenant_settings"] OK "Update tenant settings" => tenants::update;

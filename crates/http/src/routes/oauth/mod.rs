@@ -1,5 +1,6 @@
 //! The OAuth endpoints that clients call directly, and their CORS rules.
 
+pub(super) mod introspect;
 pub(super) mod revoke;
 pub(super) mod token;
 

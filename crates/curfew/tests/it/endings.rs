@@ -1,0 +1,247 @@
+//! Endings as things one can see: `/api/v2/endings` and its receipts.
+
+use serde_json::{Value, json};
+
+use crate::support::{Curfew, Events, Guard, Person, Tokens};
+
+/// Lets the reader of the feed finish what it has begun, and once more from the beginning.
+async fn settle(curfew: &Curfew) {
+    for _ in 0..2 {
+        curfew.core.feed.read_from_now().await.expect("the feed can be read");
+    }
+}
+
+/// A guard that has probed, and so counts.
+async fn connected(guard: &Guard) -> Events {
+    let events = guard.follow(None).await;
+    let (position, _) = guard.snapshot().await;
+    guard.probe(&events.stream, 1, json!({"position": position})).await.expect(202);
+    events
+}
+
+async fn signed_in(curfew: &Curfew) -> (Person, Tokens, String) {
+    let operator = curfew.operator().await;
+    let api = operator.make_api().await;
+    let application = operator.make_spa().await;
+    let person = operator.make_person().await;
+    let asked = [("audience", api.as_str()), ("scope", "openid offline_access")];
+    let tokens = curfew.browser().sign_in(&application, &person, &asked).await;
+    (person, tokens, api)
+}
+
+fn only(body: &Value) -> &Value {
+    let endings = body["endings"].as_array().expect("endings");
+    assert_eq!(endings.len(), 1, "{body}");
+    &endings[0]
+}
+
+in_a_box! {
+    fn ending_a_user_answers_a_receipt(curfew) {
+        let operator = curfew.operator().await;
+        let (person, tokens, api) = signed_in(&curfew).await;
+        let guard = operator.make_guard(&api).await;
+        let asked = json!({"user_id": person.user_id, "reason": "left the company"});
+        let body = operator.post("/endings", asked).await.expect(201).json();
+        let receipt = only(&body);
+        assert_eq!((&receipt["cause"], &receipt["user_id"]), (&json!("access_revoked"), &json!(person.user_id)));
+        assert_eq!((&receipt["fell"], &receipt["reason"]), (&json!(["user"]), &json!("left the company")));
+        // No guard had a view that could be wrong.
+        assert_eq!((&body["complete"], &receipt["guards"]["confirmed"]), (&json!(true), &json!(0)));
+        assert_eq!(guard.introspect(&tokens.access).await.expect(200).json(), json!({"active": false}));
+        let id = receipt["id"].as_str().expect("an id");
+        assert_eq!(operator.get(&format!("/endings/{id}")).await.expect(200).json()["cause"], "access_revoked");
+        operator.get("/endings/AAAAAAAAAAAAAAAAAAAAAA").await.expect(404);
+        operator.get("/endings/rubbish").await.expect(404);
+    }
+
+    fn each_kind_of_thing_can_be_ended(curfew) {
+        let operator = curfew.operator().await;
+        let application = operator.make_spa().await;
+        let api = operator.make_api().await;
+        let people = [operator.make_person().await, operator.make_person().await];
+        let asked = [("audience", api.as_str()), ("scope", "openid offline_access")];
+        let log_in = async |person: &Person| curfew.browser().sign_in(&application, person, &asked).await;
+        let guard = operator.make_guard(&api).await;
+        let active = async |tokens: &Tokens| guard.introspect(&tokens.access).await.expect(200).json()["active"] == true;
+
+        let tokens = log_in(&people[0]).await;
+        let body = operator.post("/endings", json!({"session_id": tokens.claims()["sid"]})).await.expect(201).json();
+        assert_eq!(only(&body)["fell"], json!(["session", "grant"]));
+        assert!(!active(&tokens).await);
+
+        let tokens = log_in(&people[0]).await;
+        let path = format!("/users/{}/refresh-tokens", people[0].path());
+        let family = operator.get(&path).await.json()["tokens"][0]["id"].clone();
+        let body = operator.post("/endings", json!({"refresh_token_id": family})).await.expect(201).json();
+        assert_eq!(only(&body)["fell"], json!(["grant"]));
+        assert!(!active(&tokens).await);
+        // There is nothing left to end.
+        let body = operator.post("/endings", json!({"refresh_token_id": family})).await.expect(201).json();
+        assert_eq!(body, json!({"complete": true, "endings": []}));
+
+        let tokens = log_in(&people[0]).await;
+        let pair = json!({"user_id": people[0].user_id, "client_id": application.client_id});
+        let body = operator.post("/endings", pair).await.expect(201).json();
+        assert_eq!(only(&body)["fell"], json!(["user_client"]));
+        assert!(!active(&tokens).await);
+
+        let both = [log_in(&people[0]).await, log_in(&people[1]).await];
+        let ids = json!({"user_ids": [people[0].user_id, people[1].user_id]});
+        let body = operator.post("/endings", ids).await.expect(201).json();
+        assert_eq!(body["endings"].as_array().unwrap().len(), 2);
+        assert!(!active(&both[0]).await && !active(&both[1]).await);
+
+        let tokens = log_in(&people[0]).await;
+        let client = json!({"client_id": application.client_id});
+        let body = operator.post("/endings", client).await.expect(201).json();
+        assert_eq!(only(&body)["fell"], json!(["client"]));
+        assert!(!active(&tokens).await);
+        // The client stays.
+        assert!(active(&log_in(&people[0]).await).await);
+
+        for (wrong, status) in [
+            (json!({}), 400),
+            (json!({"user_id": "auth0|nobody"}), 404),
+            (json!({"client_id": "nobody"}), 404),
+            (json!({"session_id": "x"}), 404),
+            (json!({"user_ids": []}), 400),
+            (json!({"user_id": "x", "session_id": "y"}), 400),
+            (json!({"user_id": "x", "wait_ms": 60_000}), 400),
+        ] {
+            operator.post("/endings", wrong).await.expect(status);
+        }
+    }
+
+    fn a_rehearsal_counts_and_ends_nothing(curfew) {
+        let operator = curfew.operator().await;
+        let (person, tokens, api) = signed_in(&curfew).await;
+        let guard = operator.make_guard(&api).await;
+        let asked = json!({"user_id": person.user_id, "dry_run": true});
+        let counts = operator.post("/endings", asked).await.expect(200).json();
+        assert_eq!((&counts["users"], &counts["sessions"], &counts["refresh_tokens"]), (&json!(1), &json!(1), &json!(1)));
+        assert_eq!(counts["first"][0]["email"], person.email);
+        let asked = json!({"client_id": guard.application.client_id, "dry_run": true});
+        let counts = operator.post("/endings", asked).await.expect(200).json();
+        let warning = counts["warnings"][0].as_str().expect("a warning");
+        assert!(warning.contains(&api), "{warning}");
+        assert_eq!(guard.introspect(&tokens.access).await.expect(200).json()["active"], true);
+        assert_eq!(operator.get("/endings").await.expect(200).json()["endings"], json!([]));
+    }
+
+    fn a_repetition_with_the_same_key_is_the_same_ending(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        let asked = json!({"user_id": person.user_id, "idempotency_key": "once"});
+        let first = operator.post("/endings", asked.clone()).await.expect(201).json();
+        // Signing in again, in between, is not undone by a request that comes once more.
+        let application = operator.make_spa().await;
+        let wanted = [("audience", api.as_str()), ("scope", "openid")];
+        let tokens = curfew.browser().sign_in(&application, &person, &wanted).await;
+        let again = operator.post("/endings", asked).await.expect(201).json();
+        assert_eq!(only(&again)["id"], only(&first)["id"]);
+        let guard = operator.make_guard(&api).await;
+        assert_eq!(guard.introspect(&tokens.access).await.expect(200).json()["active"], true);
+        let other = operator.make_person().await;
+        let asked = json!({"user_id": other.user_id, "idempotency_key": "once"});
+        operator.post("/endings", asked).await.expect(409);
+    }
+
+    fn endings_are_listed_newest_first(curfew) {
+        let operator = curfew.operator().await;
+        let people = [operator.make_person().await, operator.make_person().await, operator.make_person().await];
+        for person in &people {
+            curfew.advance(60);
+            operator.block(person).await.expect(200);
+        }
+        curfew.advance(60);
+        operator.delete(&format!("/users/{}", people[2].path())).await.expect(204);
+        let list = async |query: &str| operator.get(&format!("/endings?{query}")).await.expect(200).json();
+        let named = |body: &Value| -> Vec<(Value, Value)> {
+            let endings = body["endings"].as_array().expect("endings").iter();
+            endings.map(|ending| (ending["cause"].clone(), ending["user_id"].clone())).collect()
+        };
+        let all = named(&list("").await);
+        assert_eq!(all[0], (json!("user_deleted"), json!(people[2].user_id)));
+        assert_eq!(all[3], (json!("user_blocked"), json!(people[0].user_id)));
+        let first = list("take=3").await;
+        assert_eq!(named(&first), all[..3]);
+        let rest = list(&format!("take=3&from={}", first["next"].as_str().expect("more"))).await;
+        assert_eq!(named(&rest), all[3..]);
+        assert_eq!(rest.get("next"), None);
+        assert_eq!(named(&list("cause=user_deleted").await), all[..1]);
+        assert_eq!(named(&list(&format!("user_id={}", people[0].path())).await), all[3..]);
+        let since = curfew.now().plus_seconds(-60).iso();
+        assert_eq!(named(&list(&format!("after={since}")).await), all[..2]);
+        assert_eq!(named(&list(&format!("before={since}")).await), all[2..]);
+        operator.get("/endings?cause=nonsense").await.expect(400);
+        operator.get("/endings?after=yesterday").await.expect(400);
+    }
+
+    fn a_receipt_is_complete_when_the_guards_have_acknowledged(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        let guard = operator.make_guard(&api).await;
+        let mut events = connected(&guard).await;
+        let body = operator.post("/endings", json!({"user_id": person.user_id})).await.expect(201).json();
+        let id = only(&body)["id"].as_str().unwrap().to_owned();
+        assert_eq!(body["complete"], false, "{body}");
+        let receipt = async || operator.get(&format!("/endings/{id}")).await.expect(200).json();
+        events.next_of("ending").await;
+        let position = events.next_of("position").await["position"].clone();
+        // Having been told is not having heard.
+        settle(&curfew).await;
+        assert_eq!(receipt().await["complete"], false);
+        guard.probe(&events.stream, 2, json!({"position": position})).await.expect(202);
+        settle(&curfew).await;
+        let done = receipt().await;
+        assert_eq!(done["complete"], true, "{done}");
+        assert_eq!((&done["guards"]["confirmed"], &done["guards"]["lapsed"]), (&json!(1), &json!(0)));
+        let told = &done["guards"]["nodes"][0]["guards"][0];
+        assert_eq!((&told["name"], &told["audience"]), (&json!("a-guard"), &json!(api)));
+        assert!(told["confirmed_at"].is_string());
+    }
+
+    fn a_guard_that_says_nothing_lapses_with_its_lease(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        let guard = operator.make_guard(&api).await;
+        let events = connected(&guard).await;
+        settle(&curfew).await;
+        // It is cut off, and somebody is blocked meanwhile.
+        drop(events);
+        let body = operator.post("/endings", json!({"user_id": person.user_id})).await.expect(201).json();
+        let id = only(&body)["id"].as_str().unwrap().to_owned();
+        let receipt = async || operator.get(&format!("/endings/{id}")).await.expect(200).json();
+        settle(&curfew).await;
+        let open = receipt().await;
+        assert_eq!(open["complete"], false, "{open}");
+        assert!(open["guards"]["open_until"].is_string());
+        curfew.advance(9);
+        settle(&curfew).await;
+        assert_eq!(receipt().await["complete"], false);
+        curfew.advance(1);
+        settle(&curfew).await;
+        let done = receipt().await;
+        assert_eq!(done["complete"], true, "{done}");
+        assert_eq!((&done["guards"]["confirmed"], &done["guards"]["lapsed"]), (&json!(0), &json!(1)));
+    }
+
+    fn the_guards_of_a_node_that_vanished_hold_the_receipt_open_no_longer_than_their_leases(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        let guard = operator.make_guard(&api).await;
+        let other = curfew.another_node().await;
+        let events = connected(&guard.at(&other)).await;
+        settle(&other).await;
+        drop(events);
+        other.stop_feed();
+        let body = operator.post("/endings", json!({"user_id": person.user_id})).await.expect(201).json();
+        let id = only(&body)["id"].as_str().unwrap().to_owned();
+        let receipt = async || operator.get(&format!("/endings/{id}")).await.expect(200).json();
+        assert_eq!(receipt().await["complete"], false);
+        curfew.advance(19);
+        assert_eq!(receipt().await["complete"], false);
+        curfew.advance(1);
+        assert_eq!(receipt().await["complete"], true);
+    }
+}
