@@ -13,6 +13,7 @@ const files = {
   '/': html,
   '/callback': html,
   '/app.js': { type: 'text/javascript', body: readFileSync(join(import.meta.dirname, '../sites/spa/app.js')) },
+  '/live.js': { type: 'text/javascript', body: readFileSync(join(import.meta.dirname, '../../clients/js/live/live.js')) },
   [SDK]: { type: 'text/javascript', body: readFileSync(join(sdkFolder, SDK)) },
 };
 
