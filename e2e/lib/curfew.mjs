@@ -32,7 +32,7 @@ export function findCurfew() {
   return built[0].path;
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();

@@ -41,6 +41,12 @@ pub(crate) const STRACE: Need = Need {
     packages: &["strace"],
     is_there: || !cfg!(target_os = "linux") || program::find(&["strace"]).is_some(),
 };
+/// Reverse proxies that the examples configure.
+pub(crate) const PROXIES: Need = Need {
+    what: "nginx and Caddy",
+    packages: &["nginx-light", "caddy"],
+    is_there: || program::find(&["nginx"]).is_some() && program::find(&["caddy"]).is_some(),
+};
 pub(crate) const PYTHON: Need = Need {
     what: "Python 3 with venv",
     packages: &["python3", "python3-venv"],
@@ -76,6 +82,8 @@ pub(crate) fn debian(needs: &[Need]) -> Result<(), String> {
     let apt = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive");
+        // Packages of servers start them otherwise; tests start their own.
+        command.env("RUNLEVEL", "1");
         command
     };
     program::run(apt().args(["update", "--quiet"]))?;
