@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) quick: bool,
 
+    /// How soon everybody knows of an ending, instead of what operations cost: `docs/latency.md`.
+    #[arg(long, conflicts_with_all = ["full", "quick"])]
+    pub(crate) latency: bool,
+
     /// Only this engine.
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineName>,

@@ -10,6 +10,7 @@ mod arguments;
 mod browser;
 mod failed;
 mod floor;
+mod latency;
 mod load;
 mod measure;
 mod proc;
@@ -79,6 +80,9 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let database_core = arguments.database_core.unwrap_or(third);
     if let Some(pid) = arguments.postgres_pid {
         pin_tree(pid, database_core)?;
+    }
+    if arguments.latency {
+        return latency::run(arguments, &engines, &machine).await;
     }
     let each = PREPARATION_SECONDS
         + scenarios.iter().map(|&scenario| measure::planned_seconds(scenario, scale)).sum::<f64>()

@@ -142,6 +142,8 @@ impl Place {
             .env("CURFEW_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("CURFEW_ISSUER", format!("http://localhost:{}/", self.port))
             .env("CURFEW_DATA_DIR", self.folder.path().join("data"))
+            // Applications of the generator's own, for logout tokens.
+            .env("CURFEW_EGRESS_ALLOW", "127.0.0.0/8")
             .env("CURFEW_BOOTSTRAP_CLIENT_ID", BOOTSTRAP_ID)
             .env("CURFEW_BOOTSTRAP_CLIENT_SECRET", BOOTSTRAP_SECRET)
             .env("CURFEW_BOOTSTRAP_ADMIN_EMAIL", "admin@example.com")

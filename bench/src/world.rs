@@ -225,6 +225,22 @@ impl World {
         })
     }
 
+    /// Takes part in a browser's session as another client, by a silent login.
+    pub(crate) async fn join(&self, connection: &mut Connection, jar: &mut Jar, client: &str) -> Result<()> {
+        let query = [
+            ("client_id", client),
+            ("response_type", "code"),
+            ("redirect_uri", CALLBACK),
+            ("scope", "openid"),
+            ("prompt", "none"),
+        ];
+        let url = authorize(connection, jar, &format!("/authorize?{}", form(&query)), CALLBACK, None).await?;
+        match parameter(&url, "code") {
+            Some(_) => Ok(()),
+            None => Err(Failed(format!("no code came back: {url}"))),
+        }
+    }
+
     /// Exchanges a refresh token for its successor.
     pub(crate) async fn rotate(&self, connection: &mut Connection, refresh_token: &str) -> Result<String> {
         let body = form(&[
@@ -256,6 +272,15 @@ pub(crate) struct NewUser {
     pub(crate) user_id: String,
     /// For the login page.
     pub(crate) credentials: Credentials,
+}
+
+/// A guard before the RS256 API.
+#[derive(Debug)]
+pub(crate) struct GuardClient {
+    /// The API's identifier.
+    pub(crate) audience: String,
+    /// Its access token.
+    pub(crate) token: String,
 }
 
 /// Posts to the token endpoint; anything but tokens is a failure.
@@ -325,6 +350,45 @@ impl Management {
         } else {
             serde_json::from_slice(answer.body).doing(target)
         }
+    }
+
+    /// Makes a guard for the RS256 API, with its token.
+    pub(crate) async fn create_guard(&mut self) -> Result<GuardClient> {
+        let audience = audience(SigningAlg::RS256);
+        let client = json!({
+            "name": "Guard", "app_type": "non_interactive", "oidc_conformant": true,
+            "token_endpoint_auth_method": "client_secret_post", "grant_types": ["client_credentials"],
+        });
+        let client = self.call("POST", "/api/v2/clients", Some(&client)).await?;
+        let (id, secret) = (text(&client, "client_id")?, text(&client, "client_secret")?);
+        let grant = json!({ "client_id": id, "audience": audience, "scope": ["curfew:guard"] });
+        self.call("POST", "/api/v2/client-grants", Some(&grant)).await?;
+        let body = form(&[
+            ("grant_type", "client_credentials"),
+            ("client_id", &id),
+            ("client_secret", &secret),
+            ("audience", &audience),
+        ]);
+        let token = token_request(&mut self.connection, &body).await?.access_token.to_owned();
+        Ok(GuardClient { audience, token })
+    }
+
+    /// Makes an application that wants its logout tokens at a port of this machine, for whatever ends a session.
+    pub(crate) async fn create_application(&mut self, number: usize, port: u16) -> Result<String> {
+        let url = format!("http://127.0.0.1:{port}/{number}");
+        let client = json!({
+            "name": format!("Application {number}"),
+            "app_type": "regular_web",
+            "oidc_conformant": true,
+            "grant_types": ["authorization_code"],
+            "callbacks": [CALLBACK],
+            "skip_non_verifiable_callback_uri_confirmation_prompt": true,
+            "oidc_logout": {
+                "backchannel_logout_urls": [url],
+                "backchannel_logout_initiators": { "mode": "all" },
+            },
+        });
+        text(&self.call("POST", "/api/v2/clients", Some(&client)).await?, "client_id")
     }
 
     /// Makes a user of the default connection.
