@@ -10,7 +10,7 @@ import { after, before, test } from 'node:test';
 import { certificates } from '../lib/certificates.mjs';
 import { freePort, startCurfew } from '../lib/curfew.mjs';
 import { onEachEngine } from '../lib/engines.mjs';
-import { createApi, createPasswordClient, createUser } from '../lib/setup.mjs';
+import { CONNECTION, createApi, createPasswordClient, createUser } from '../lib/setup.mjs';
 
 const PATIENCE_MS = 15_000;
 
@@ -41,7 +41,7 @@ const PROXIES = {
   caddy: {
     file: 'caddy/Caddyfile',
     start(folder, text) {
-      writeFileSync(join(folder, 'Caddyfile'), `{\n\tadmin off\n\tpersist_config off\n}\n${text}`);
+      writeFileSync(join(folder, 'Caddyfile'), `{\n\tadmin off\n}\n${text}`);
       const env = { PATH: process.env.PATH, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder, SSL_CERT_FILE: certificates().authority };
       return spawn('caddy', ['run', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')], { env, stdio: ['ignore', 'ignore', 'pipe'] });
     },
@@ -94,8 +94,9 @@ for (const [name, proxy] of Object.entries(PROXIES)) {
       const client = await createPasswordClient(curfew);
       const user = await createUser(curfew);
       const { client_id, client_secret } = client;
-      const form = { grant_type: 'password', username: user.email, password: user.password, audience: api.identifier, scope: 'openid', client_id, client_secret };
+      const form = { grant_type: 'http://auth0.com/oauth/grant-type/password-realm', realm: CONNECTION, username: user.email, password: user.password, audience: api.identifier, scope: 'openid', client_id, client_secret };
       const answer = await fetch(`${curfew.issuer}oauth/token`, { method: 'POST', body: new URLSearchParams(form) });
+      assert.equal(answer.status, 200, await answer.clone().text());
       return { user, client, token: (await answer.json()).access_token };
     }
 

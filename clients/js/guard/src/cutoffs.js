@@ -15,6 +15,7 @@ const SHAPES = new Map(Object.entries({
   grant: [isText],
   client: [isText, or(isNumber)],
   client_users: [isText, isNumber],
+  users: [isNumber],
   audience: [isText, isNumber],
   signing_key: [isText],
 }));
@@ -44,11 +45,13 @@ export class Cutoffs {
   #grants = new Map();
   #clients = new Map();
   #clientUsers = new Map();
+  #everybody = new Map();
   #audiences = new Map();
   #signingKeys = new Map();
   #all = [
     this.#users, this.#userSessions, this.#userFamilies, this.#userClients, this.#sessions,
-    this.#sessionsExpired, this.#grants, this.#clients, this.#clientUsers, this.#audiences, this.#signingKeys,
+    this.#sessionsExpired, this.#grants, this.#clients, this.#clientUsers, this.#everybody, this.#audiences,
+    this.#signingKeys,
   ];
   /** What is due when: the minute to `[map, key, map, key, …]`. */
   #due = new Map();
@@ -99,6 +102,7 @@ export class Cutoffs {
       // Without a number it ends every token of the client, also one without a counter.
       case 'client': return this.#raise(this.#clients, first, second ?? Infinity, until);
       case 'client_users': return this.#raise(this.#clientUsers, first, second, until);
+      case 'users': return this.#raise(this.#everybody, '', first, until);
       case 'audience': return first === this.#audience ? this.#raise(this.#audiences, first, second, until) : undefined;
       default: return this.#keep(this.#signingKeys, first, until);
     }
@@ -191,6 +195,8 @@ export class Cutoffs {
       if (sid === undefined) reasons.push(`user_sessions ${sessions.number}`);
       else if (sid !== sessions.spared) return ENDED;
     }
+    const everybody = this.#everybody.get('');
+    if (everybody && iat <= everybody.number) reasons.push(`users ${everybody.number}`);
     const families = this.#userFamilies.get(u);
     if (below(n, families)) reasons.push(`user_families ${families.number}`);
     return reasons.length > 0 ? { verdict: 'ask', reasons: reasons.join() } : ALIVE;

@@ -109,6 +109,7 @@ class View:
         self._grant = self._tables["grant"].cutoffs
         self._client = self._tables["client"].cutoffs
         self._client_users = self._tables["client_users"].cutoffs
+        self._users = self._tables["users"].cutoffs
         self._audience = self._tables["audience"].cutoffs
         self._signing_key = self._tables["signing_key"].cutoffs
 
@@ -191,6 +192,9 @@ class View:
         families = self._user_families.get(user)
         if families is not None and _is_below(number, families):
             reasons.append(("user_families", families[0]))
+        everybody = self._users.get(None)
+        if user is not None and everybody is not None and claims["iat"] <= everybody[0]:
+            reasons.append(("users", everybody[0]))
         if sid in self._session_expired:
             if grant is None:
                 return Ended.ENDED
@@ -256,6 +260,14 @@ def _user_client(members: list[Any]) -> _Entry | None:
     return None
 
 
+def _users(members: list[Any]) -> _Entry | None:
+    """`[instant, until]`"""
+    match members:
+        case [int(at), int(until)]:
+            return None, (at, until)
+    return None
+
+
 _SHAPES = {
     "user": _numbered,
     "user_sessions": _user_sessions,
@@ -266,6 +278,7 @@ _SHAPES = {
     "grant": _keyed,
     "client": _numbered_or_all,
     "client_users": _numbered,
+    "users": _users,
     "audience": _numbered,
     "signing_key": _keyed,
 }
