@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { View } from '../src/view.js';
-import { eventually, fresh, never } from './eventually.js';
+import { eventually, fresh, never, probesGoOn } from './eventually.js';
 import { FakeClock } from './fake-clock.js';
 import { AUDIENCE, FakeCurfew, caughtUp } from './fake-curfew.js';
 
@@ -225,6 +225,18 @@ describe('an echo', () => {
     fake.tellPosition();
     await fresh(guard);
     assert.equal(guard.status().position, '0.0.1');
+  });
+
+  test('that was long under way makes the view as young as its probe, not younger', async (t) => {
+    const fake = await FakeCurfew.start(t);
+    const guard = await fake.guard(t);
+    fake.isHolding = true;
+    await probesGoOn(fake);
+    fake.echoes = false;
+    fake.clock.pass(4_000);
+    fake.release();
+    await never(fake, () => guard.status().ageSeconds < 4, 'it is not new');
+    assert.equal(guard.status().fresh, true);
   });
 
   test('of another number, or of another stream, is none', async (t) => {
