@@ -67,6 +67,12 @@ test('a server that goes on refusing is asked less and less often', async (t) =>
   for (const [index, gap] of gaps.entries()) assert.ok(gap >= 30 * 2 ** index - 5, `${gap} ms after attempt ${index}`);
   fake.isDown = false;
   await fresh(guard);
+  await eventually(() => guard.status().problem === null, 'all is well');
+  const before = waits.length;
+  fake.isDown = true;
+  fake.cut();
+  await eventually(() => waits.length >= before + 2, 'it tries again');
+  assert.ok(waits[before + 1] - waits[before] < 1_000, 'what was long ago is forgotten');
 });
 
 test('a feed that was restored is read from a new snapshot', async (t) => {
