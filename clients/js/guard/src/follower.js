@@ -313,7 +313,7 @@ export class Follower {
       else throw new GuardError('refused', `endings/probe answered ${status}`);
       isTold = true;
     } catch (error) {
-      this.#pending.delete(number);
+      // It may have arrived all the same, and then its echo is as good as any.
       this.#note(error);
     } finally {
       this.#probesInFlight -= 1;

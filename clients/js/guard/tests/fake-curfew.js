@@ -49,6 +49,8 @@ export class FakeCurfew {
   /** Every connection is closed at once. */
   isDown = false;
   echoes = true;
+  /** What it answers to a probe that it has heard. */
+  answersProbes = 202;
   /** Another node holds the stream: probes are answered with its position. */
   isOtherNode = false;
   /** What the other node has read; its own position without it. */
@@ -234,7 +236,7 @@ export class FakeCurfew {
     this.probes.push(probe);
     if (this.isOtherNode) return json(response, 200, { position: this.otherPosition ?? this.position });
     const stream = [...this.#streams].find(({ id }) => id === probe.stream);
-    response.writeHead(202).end();
+    response.writeHead(this.answersProbes).end();
     if (stream && this.echoes) this.#send(stream, eventOf('echo', { probe: probe.probe, position: this.position }));
   }
 }

@@ -239,6 +239,12 @@ describe('an echo', () => {
     assert.equal(guard.status().fresh, true);
   });
 
+  test('of a probe whose answer was lost counts', async (t) => {
+    const fake = await FakeCurfew.start(t, { answersProbes: 500 });
+    const guard = await fake.guard(t);
+    assert.ok((await guard.check(await fake.token())).ok);
+  });
+
   test('of another number, or of another stream, is none', async (t) => {
     const fake = await FakeCurfew.start(t);
     const guard = await fake.guard(t);
