@@ -100,7 +100,7 @@ async function launch(environment, issuer) {
  *
  * `issuer` ends in a slash, `domain` is what Auth0's SDKs call so, `management` is a client of the
  * Management API that may do everything. `stop` ends the server and takes its data with it, `crash`
- * kills it and starts it again over the data that is there.
+ * kills it and starts it again over the data that is there; in between, `meanwhile` runs.
  */
 export async function startCurfew(engine) {
   const port = await freePort();
@@ -125,9 +125,13 @@ export async function startCurfew(engine) {
     domain,
     bootstrap,
     management: new ManagementClient({ domain, ...bootstrap }),
-    async crash() {
+    async crash(meanwhile = async () => {}) {
       await running.kill();
-      running = await launch(environment, issuer);
+      try {
+        await meanwhile();
+      } finally {
+        running = await launch(environment, issuer);
+      }
     },
     async stop() {
       await running.terminate().finally(tidy);
