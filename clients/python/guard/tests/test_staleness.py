@@ -125,7 +125,7 @@ def test_an_introspection_that_hangs_ends_after_two_seconds(guard, curfew, clock
     began = time.monotonic()
     assert guard.check(token).status == 503
     assert asyncio.run(guard.check_async(token)).status == 503
-    assert 3.9 < time.monotonic() - began < 6
+    assert 3.9 < time.monotonic() - began < 10
 
 
 def test_check_async_does_not_hold_up_the_loop(guard, curfew, clock):
@@ -134,7 +134,7 @@ def test_check_async_does_not_hold_up_the_loop(guard, curfew, clock):
 
     async def both():
         asked = asyncio.ensure_future(guard.check_async(token))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(eventually, lambda: curfew.requests["/oauth/introspect"] == 1)
         assert not asked.done()
         assert (await guard.check_async(None)).status == 401
         curfew.hanging.clear()
@@ -149,7 +149,7 @@ def test_a_cancelled_request_leaves_nothing_behind(guard, curfew, clock):
 
     async def cancel_all():
         asked = [asyncio.ensure_future(guard.check_async(token)) for _ in range(100)]
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(eventually, lambda: curfew.requests["/oauth/introspect"] == 32)
         for one in asked:
             one.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
@@ -163,14 +163,12 @@ def test_a_cancelled_request_leaves_nothing_behind(guard, curfew, clock):
 def test_not_everybody_may_ask_at_once(guard, curfew, clock):
     cut_off_and_hang(curfew, clock)
     token = curfew.token()
-
-    async def flood():
-        asked = [asyncio.ensure_future(guard.check_async(token)) for _ in range(1200)]
-        done, _ = await asyncio.wait(asked, timeout=0.5)
-        for one in asked:
-            one.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
-        return [one.result().status for one in done]
-
-    assert asyncio.run(flood()) == [503] * 200
+    asked = [guard._runtime.ask(token) for _ in range(1000)]
+    assert None not in asked
+    assert guard._runtime.ask(token) is None
+    assert guard.check(token).status == 503
+    for one in asked:
+        one.cancel()
     curfew.hanging.clear()
+    eventually(lambda: guard._runtime._asked == 0)
+    assert guard.check(token).ok
