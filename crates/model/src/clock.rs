@@ -5,7 +5,7 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 /// An instant in microseconds since 1970-01-01T00:00:00 UTC.
 ///
@@ -65,6 +65,12 @@ impl Timestamp {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(at.unix_timestamp_nanos() / 1000).ok().map(Self)
     }
+
+    /// Reads an HTTP-date in the form that is to be sent (RFC 9110 §5.6.7), which is one of RFC 2822.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text.trim(), &Rfc2822).ok()?;
+        Some(Self::from_seconds(at.unix_timestamp()))
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -115,5 +121,14 @@ mod tests {
         let at = Timestamp::from_micros(1_767_261_600_123_456);
         assert_eq!(at.iso(), "2026-01-01T10:00:00.123Z");
         assert_eq!(Timestamp::parse_iso("2026-01-01T10:00:00.123456Z"), Some(at));
+    }
+
+    #[test]
+    fn an_http_date_is_read() {
+        let at = Timestamp::parse_http_date("Thu, 01 Jan 2026 10:00:00 GMT");
+        assert_eq!(at.map(Timestamp::iso).as_deref(), Some("2026-01-01T10:00:00.000Z"));
+        for wrong in ["", "120", "2026-01-01T10:00:00Z", "Thu, 32 Jan 2026 10:00:00 GMT"] {
+            assert_eq!(Timestamp::parse_http_date(wrong), None, "{wrong}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The claims of access tokens and ID tokens, written as Auth0 writes them and read back typed.
+//! The claims of access tokens, ID tokens and logout tokens, written as Auth0 writes them and read back typed.
 
 use std::fmt;
 
@@ -13,9 +13,11 @@ use crate::alg::JwsAlg;
 
 mod access_token;
 mod id_token;
+mod logout_token;
 
 pub use access_token::{AccessToken, AccessTokenClaims, Audience, Cfw, Confirmation, TokenDialect};
 pub use id_token::{IdTokenClaims, IdTokenHint, ProfileClaims, UserinfoClaims};
+pub use logout_token::{LOGOUT_EVENT, LogoutTokenClaims};
 
 /// What Actions set with `setCustomClaim`, by name.
 pub type CustomClaims = serde_json::Map<String, serde_json::Value>;
