@@ -8,6 +8,7 @@ pub mod access_tokens;
 pub mod authorize;
 pub mod clients;
 pub mod config;
+pub mod deliveries;
 pub mod endings;
 pub mod feed;
 pub mod fuzz;
@@ -17,6 +18,7 @@ pub mod issue;
 pub mod logout;
 pub mod logs;
 pub mod management;
+pub mod outbound;
 pub mod passwords;
 pub mod revoke;
 pub mod sessions;
@@ -51,6 +53,8 @@ pub struct Core {
     pub logs: logs::LogWriter,
     /// Endings on their way to guards.
     pub feed: Arc<feed::Feed>,
+    /// The way out to applications.
+    pub outbound: Arc<dyn outbound::Outbound>,
 }
 
 impl Core {
@@ -64,6 +68,13 @@ impl Core {
     ) -> Self {
         let logs = logs::LogWriter::new(store.clone());
         let feed = Arc::new(feed::Feed::new(store.clone(), Arc::clone(&clock), entropy.alphanumeric(12)));
-        Self { store, clock, entropy, passwords, kek, cache: config::Cache::default(), logs, feed }
+        let outbound = Arc::new(outbound::Closed);
+        Self { store, clock, entropy, passwords, kek, cache: config::Cache::default(), logs, feed, outbound }
+    }
+
+    /// The same with a way out to applications, which there is not otherwise.
+    #[must_use]
+    pub fn with_outbound(self, outbound: Arc<dyn outbound::Outbound>) -> Self {
+        Self { outbound, ..self }
     }
 }

@@ -3,7 +3,7 @@
 use curfew_model::{
     ClientId, Ctx, EndingCause, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey,
 };
-use curfew_store::{Lane, Tx, codes, endings as ending_store, families, logs, sessions, users};
+use curfew_store::{Lane, Tx, codes, deliveries, endings as ending_store, families, logs, sessions, users};
 use futures_util::future::BoxFuture;
 
 use crate::Core;
@@ -16,6 +16,10 @@ const BATCH: i64 = 200;
 const KEPT_SECONDS: i64 = 31 * 86_400;
 /// How long log rows are kept.
 const LOGS_KEPT_SECONDS: i64 = 30 * 86_400;
+/// How long deliveries are kept that are over.
+const DELIVERIES_KEPT_SECONDS: i64 = 30 * 86_400;
+/// How long a dead letter can be retried.
+const DEAD_LETTERS_SECONDS: i64 = 7 * 86_400;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub struct Swept {
     pub sessions_purged: u64,
     /// Families removed.
     pub families_purged: u64,
-    /// Consumptions, feed entries, log rows, and what clients held for users who are gone.
+    /// Consumptions, feed entries, deliveries, log rows, and what clients held for users who are gone.
     pub others_purged: u64,
 }
 
@@ -85,6 +89,7 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
         |tx, _, entry| Box::pin(ending_store::purge_entry(tx, *entry)),
     )
     .await?;
+    others_purged += sweep_deliveries(core, ctx).await?;
     others_purged += purge(
         core,
         ctx,
@@ -99,6 +104,27 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
     )
     .await?;
     Ok(Swept { sessions_ended, sessions_purged, families_purged, others_purged })
+}
+
+/// Dead letters expire first, and are then kept like everything that is over.
+async fn sweep_deliveries(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
+    core.store
+        .transact(Lane::Ordinary, ctx.clone(), |tx, ctx| {
+            let before = ctx.now.plus_seconds(-DEAD_LETTERS_SECONDS);
+            Box::pin(deliveries::expire(tx, ctx.tenant, before, ctx.now))
+        })
+        .await?;
+    purge(
+        core,
+        ctx,
+        Vec::new(),
+        |tx, ctx, after| {
+            let before = ctx.now.plus_seconds(-DELIVERIES_KEPT_SECONDS);
+            Box::pin(deliveries::purgeable(tx, ctx.tenant, after, before, BATCH))
+        },
+        |tx, ctx, id| Box::pin(deliveries::purge(tx, ctx.tenant, id)),
+    )
+    .await
 }
 
 /// What ended before may go.

@@ -40,6 +40,9 @@ pub struct Typed {
     /// Private networks (CIDR, separated by commas) that outbound requests may reach
     #[arg(long, env = "CURFEW_EGRESS_ALLOW", value_name = "NETWORKS")]
     pub egress_allow: Option<String>,
+    /// PEM file of authorities that outbound requests trust beside the system's
+    #[arg(long, env = "CURFEW_EGRESS_CA", value_name = "FILE")]
+    pub egress_ca: Option<PathBuf>,
     /// Id of a machine-to-machine client with every Management API scope, made if absent
     #[arg(long, env = "CURFEW_BOOTSTRAP_CLIENT_ID", value_name = "ID")]
     pub bootstrap_client_id: Option<String>,
@@ -71,6 +74,8 @@ pub struct Config {
     pub trust_proxy: Vec<IpNet>,
     /// What outbound requests may reach.
     pub egress_allow: Vec<IpNet>,
+    /// Whom outbound requests trust beside the system's authorities.
+    pub egress_ca: Option<PathBuf>,
     /// A machine-to-machine client to make.
     pub bootstrap_client: Option<(ClientId, Secret<String>)>,
     /// An administrator to make.
@@ -101,7 +106,7 @@ pub enum ConfigError {
     },
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "CURFEW_LISTEN",
     "CURFEW_ISSUER",
     "CURFEW_DATA_DIR",
@@ -110,6 +115,7 @@ const KEYS: [&str; 14] = [
     "CURFEW_TLS_KEY",
     "CURFEW_TRUST_PROXY",
     "CURFEW_EGRESS_ALLOW",
+    "CURFEW_EGRESS_CA",
     "CURFEW_BOOTSTRAP_CLIENT_ID",
     "CURFEW_BOOTSTRAP_CLIENT_SECRET",
     "CURFEW_BOOTSTRAP_ADMIN_EMAIL",
@@ -147,6 +153,7 @@ impl Typed {
             tls_key: self.tls_key.or(file.tls_key),
             trust_proxy: self.trust_proxy.or(file.trust_proxy),
             egress_allow: self.egress_allow.or(file.egress_allow),
+            egress_ca: self.egress_ca.or(file.egress_ca),
             bootstrap_client_id: self.bootstrap_client_id.or(file.bootstrap_client_id),
             bootstrap_client_secret: self.bootstrap_client_secret.or(file.bootstrap_client_secret),
             bootstrap_admin_email: self.bootstrap_admin_email.or(file.bootstrap_admin_email),
@@ -186,6 +193,7 @@ impl Typed {
             tls,
             trust_proxy: networks("CURFEW_TRUST_PROXY", self.trust_proxy.as_deref())?,
             egress_allow: networks("CURFEW_EGRESS_ALLOW", self.egress_allow.as_deref())?,
+            egress_ca: self.egress_ca.filter(|path| !path.as_os_str().is_empty()),
             bootstrap_client: client.map(|(id, secret)| (ClientId(id), Secret::new(secret))),
             bootstrap_admin: admin.map(|(email, password)| (email, Secret::new(password))),
         })

@@ -3,4 +3,5 @@
 
 pub mod config;
 pub mod descriptors;
+pub mod outbound;
 pub mod serve;

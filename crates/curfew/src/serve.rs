@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_core::Core;
+use curfew_core::deliveries::{self, Courier};
 use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
 use curfew_core::users::{Creation, has_administrator, make_administrator};
@@ -17,10 +18,12 @@ use curfew_model::{
 };
 use curfew_store::{Store, StoreOptions};
 use curfew_tokens::KeyEncryptionKey;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::config::Config;
+use crate::outbound::Applications;
 
 /// The default tenant.
 const TENANT: TenantId = TenantId(1);
@@ -54,6 +57,9 @@ pub enum StartError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] server::TlsError),
+    /// The authorities that outbound requests trust.
+    #[error("CURFEW_EGRESS_CA: {0}")]
+    Egress(#[from] curfew_egress::RootsError),
     /// The administrator of the configuration cannot be made.
     #[error("CURFEW_BOOTSTRAP_ADMIN_EMAIL, CURFEW_BOOTSTRAP_ADMIN_PASSWORD: {0}")]
     Administrator(&'static str),
@@ -134,7 +140,8 @@ pub async fn assemble(
 ) -> Result<Assembled, StartError> {
     make_folder(&config.data_dir)?;
     let store = open_store(database, &world).await?;
-    let core = Arc::new(open_core(config, &world, store).await?);
+    let outbound = Arc::new(Applications::new(config)?);
+    let core = Arc::new(open_core(config, &world, store).await?.with_outbound(outbound));
     let ctx = job_ctx(&core, issuer);
     let seeded = first_data(config, &core, &ctx, issuer).await?;
     // Opens every key: rows that the key-encryption key does not open stop the start here.
@@ -170,6 +177,12 @@ impl Server {
             let store = core.store.clone();
             async move { store.tell_other_nodes().await }
         });
+        let (stop_courier, courier_stops) = tokio::sync::oneshot::channel::<()>();
+        let courier = tokio::spawn({
+            let ctx = job_ctx(&core, &self.issuer);
+            let courier = Courier::new(Arc::clone(&core), ctx, deliveries::Limits::default());
+            async move { courier.run(courier_stops.map(drop)).await }
+        });
         let shutdown = {
             let core = Arc::clone(&core);
             async move {
@@ -182,6 +195,9 @@ impl Server {
         for job in [sweeper, feed, hints] {
             job.abort();
         }
+        // The last requests may have ended something: who hears of it is told, or is told after the next start.
+        drop(stop_courier);
+        let _ = courier.await;
         core.logs.drain().await;
         logs.abort();
     }

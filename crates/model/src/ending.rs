@@ -91,6 +91,50 @@ causes! {
     Superseded = "superseded",
 }
 
+macro_rules! initiators {
+    ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
+        /// What Auth0 calls the kinds of endings of which an application may want logout tokens.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Initiator { $($(#[$doc])* $name,)* }
+
+        impl Initiator {
+            /// Every initiator.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name in a client's configuration and in the log.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $wire,)* }
+            }
+
+            /// Reads a name.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|initiator| initiator.as_str() == text)
+            }
+        }
+    };
+}
+
+initiators! {
+    /// The person logged out at an application.
+    RpLogout = "rp-logout",
+    /// The person logged out at an identity provider.
+    IdpLogout = "idp-logout",
+    /// The password changed.
+    PasswordChanged = "password-changed",
+    /// A session's time is over.
+    SessionExpired = "session-expired",
+    /// A session was ended by an administrator or a rule.
+    SessionRevoked = "session-revoked",
+    /// The user was deleted.
+    AccountDeleted = "account-deleted",
+    /// E-mail or user name changed.
+    EmailIdentifierChanged = "email-identifier-changed",
+    /// A telephone number for the second factor was taken away.
+    MfaPhoneUnenrolled = "mfa-phone-unenrolled",
+    /// The user was blocked.
+    AccountDeactivated = "account-deactivated",
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +143,9 @@ mod tests {
     fn names_are_distinct_and_read_back() {
         for cause in EndingCause::ALL {
             assert_eq!(EndingCause::parse(cause.as_str()), Some(*cause));
+        }
+        for initiator in Initiator::ALL {
+            assert_eq!(Initiator::parse(initiator.as_str()), Some(*initiator));
         }
     }
 }

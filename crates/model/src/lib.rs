@@ -16,7 +16,7 @@ pub mod secret;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use ctx::{Ctx, RequestInfo};
 pub use decision::{Decision, Failure, OAuthCode, Refusal};
-pub use ending::EndingCause;
+pub use ending::{EndingCause, Initiator};
 pub use entropy::{Entropy, SystemEntropy};
 pub use ids::{
     ClientId, EndingId, FamilyId, GrantKey, RequestId, SessionKey, Sid, TenantId, UserId, UserKey,

@@ -81,4 +81,8 @@ log_codes! {
     Warning = "w",
     /// A session ended for a cause that has no code of its own at Auth0.
     SessionRevoked = "session_revoked",
+    /// An application confirmed a logout token.
+    BackchannelLogout = "oidc_backchannel_logout_succeeded",
+    /// A logout token was not confirmed: the first try that failed, and the end of the tries; or an application has no address for it.
+    BackchannelLogoutFailed = "oidc_backchannel_logout_failed",
 }

@@ -13,9 +13,11 @@ pub mod clients;
 pub mod codes;
 pub mod config;
 pub mod connections;
+pub mod deliveries;
 pub mod endings;
 pub mod executor;
 pub mod families;
+pub mod fanouts;
 pub mod feed;
 pub mod grants;
 pub mod logs;
@@ -43,8 +45,10 @@ const STATEMENTS: &[&[&Statement]] = &[
     codes::ALL,
     config::ALL,
     connections::ALL,
+    deliveries::ALL,
     endings::ALL,
     families::ALL,
+    fanouts::ALL,
     feed::ALL,
     grants::ALL,
     logs::ALL,

@@ -28,6 +28,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "foundation", sql: include_str!("../migrations/0001_foundation.sql") },
     Migration { number: 2, name: "feed", sql: include_str!("../migrations/0002_feed.sql") },
+    Migration { number: 3, name: "deliveries", sql: include_str!("../migrations/0003_deliveries.sql") },
 ];
 
 /// How often a node looks again after another node got ahead of it.

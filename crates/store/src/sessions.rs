@@ -105,7 +105,8 @@ statements! {
     pub PURGE = "delete from sessions where tenant = $1 and user_key = $2 and session_key = $3";
     /// Its participants.
     pub PURGE_CLIENTS = "delete from session_clients where tenant = $1 and user_key = $2 and session_key = $3";
-    /// Sessions that can be purged.
+    /// Sessions that can be purged: not while an ending that may have ended them is not worked out, which needs their
+    /// participants.
     pub PURGEABLE = "select s.user_key, s.session_key from sessions s \
         left join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
         where s.tenant = $1 and (s.user_key > $2 or (s.user_key = $2 and s.session_key > $3)) \
@@ -113,6 +114,8 @@ statements! {
             or (s.updated_at < $4 and (a.user_key is null or s.counter < a.session_floor))) \
         and not exists (select 1 from families f where f.tenant = s.tenant and f.user_key = s.user_key \
             and f.session_key = s.session_key) \
+        and not exists (select 1 from fanouts o join endings e on e.tenant = o.tenant and e.ending_id = o.ending_id \
+            where o.tenant = s.tenant and o.expanded_at is null and (e.user_key is null or e.user_key = s.user_key)) \
         order by s.user_key, s.session_key limit $5";
 }
 

@@ -17,17 +17,17 @@ statements! {
     pub FIND_KEY = "select user_key from user_ids where tenant = $1 and user_id = $2";
     /// A user with the access row.
     pub GET = "select u.user_key, u.user_id, u.connection_id, u.doc, u.created_at, u.updated_at, a.blocked, \
-        a.logins_count, a.last_login, a.last_ip, a.last_activity, a.counter \
+        a.logins_count, a.last_login, a.last_ip, a.last_activity, a.counter, a.session_floor \
         from users u join user_access a on a.tenant = u.tenant and a.user_key = u.user_key \
         where u.tenant = $1 and u.user_key = $2";
     /// A page of users, oldest first.
     pub LIST = "select u.user_key, u.user_id, u.connection_id, u.doc, u.created_at, u.updated_at, a.blocked, \
-        a.logins_count, a.last_login, a.last_ip, a.last_activity, a.counter \
+        a.logins_count, a.last_login, a.last_ip, a.last_activity, a.counter, a.session_floor \
         from users u join user_access a on a.tenant = u.tenant and a.user_key = u.user_key \
         where u.tenant = $1 order by u.created_at, u.user_key limit $2 offset $3";
     /// The same, newest first.
     pub LIST_NEWEST = "select u.user_key, u.user_id, u.connection_id, u.doc, u.created_at, u.updated_at, a.blocked, \
-        a.logins_count, a.last_login, a.last_ip, a.last_activity, a.counter \
+        a.logins_count, a.last_login, a.last_ip, a.last_activity, a.counter, a.session_floor \
         from users u join user_access a on a.tenant = u.tenant and a.user_key = u.user_key \
         where u.tenant = $1 order by u.created_at desc, u.user_key desc limit $2 offset $3";
     /// How many users there are.
@@ -138,6 +138,8 @@ pub struct UserRow {
     pub last_activity: Option<Timestamp>,
     /// The counter now.
     pub counter: i64,
+    /// Sessions below are over.
+    pub session_floor: i64,
 }
 
 /// An identity of a user.
@@ -221,6 +223,7 @@ fn user(row: &Row) -> Result<UserRow, Failure> {
         last_ip: row.get(9)?,
         last_activity: row.get(10)?,
         counter: row.get(11)?,
+        session_floor: row.get(12)?,
     })
 }
 

@@ -5,7 +5,7 @@ use curfew_store::access::{self, Floors};
 use curfew_store::{Tx, codes, families, sessions, users};
 
 use super::notify::Entry;
-use super::{Ending, Fallen, Target};
+use super::{Ending, Fallen, Scope, Target};
 
 /// How much of one kind of thing a cause ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,18 +127,23 @@ async fn end_user(
         session: falls.sessions == Reach::AllOfUser,
         family: falls.families == Reach::AllOfUser && !ending.preserve_families,
     };
+    // Read before it is raised. A floor that rises in between makes this one tell of more than fell, never of less.
+    let Some(row) = users::find(tx, ctx.tenant, user).await? else { return Ok(None) };
+    let floor = row.session_floor;
     let Some(counter) = access::raise(tx, ctx.tenant, user, floors).await? else { return Ok(None) };
-    let entry = match (floors.session, floors.family) {
-        (true, true) => Entry::User { user: *user, counter },
-        (true, false) => Entry::UserSessions { user: *user, counter },
-        _ => Entry::UserFamilies { user: *user, counter },
+    let (entry, scope) = match (floors.session, floors.family) {
+        (true, true) => (Entry::User { user: *user, counter }, Some(Scope::Everything { counter, floor })),
+        (true, false) => {
+            (Entry::UserSessions { user: *user, counter }, Some(Scope::Sessions { counter, floor }))
+        }
+        _ => (Entry::UserFamilies { user: *user, counter }, None),
     };
-    let user_id = users::find(tx, ctx.tenant, user).await?.map(|row| row.user_id);
     Ok(Some(Fallen {
         user: Some(*user),
-        user_id,
+        user_id: Some(row.user_id),
         counter: Some(counter),
         entries: vec![entry],
+        scope,
         ..Fallen::default()
     }))
 }
@@ -168,9 +173,24 @@ async fn end_identity(
     } else {
         entries.push(Entry::UserSessions { user: *user, counter });
     }
+    let before = identities.iter().find(|i| i.provider == provider && i.identity_id == identity_id);
     access::raise_identity(tx, ctx.tenant, user, (provider, identity_id), counter).await?;
-    let user_id = users::find(tx, ctx.tenant, user).await?.map(|row| row.user_id);
-    Ok(Some(Fallen { user: Some(*user), user_id, counter: Some(counter), entries, ..Fallen::default() }))
+    let row = users::find(tx, ctx.tenant, user).await?;
+    let floors = [before.map(|identity| identity.session_floor), row.as_ref().map(|row| row.session_floor)];
+    let scope = Scope::Identity {
+        provider: provider.to_owned(),
+        identity_id: identity_id.to_owned(),
+        counter,
+        floor: floors.into_iter().flatten().max().unwrap_or(0),
+    };
+    Ok(Some(Fallen {
+        user: Some(*user),
+        user_id: row.map(|row| row.user_id),
+        counter: Some(counter),
+        entries,
+        scope: Some(scope),
+        ..Fallen::default()
+    }))
 }
 
 async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Result<Option<Fallen>, Failure> {
@@ -205,6 +225,7 @@ async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Resu
         user_id,
         session: Some(sid.session),
         entries,
+        scope: ended.then_some(Scope::Session),
         ..Fallen::default()
     }))
 }
@@ -293,7 +314,8 @@ async fn end_configuration(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Fa
         Target::ResourceServer { audience } => {
             fallen.entries.push(Entry::Audience(audience.clone()));
         }
-        Target::Connection { id: _, clients } => {
+        Target::Connection { id, clients } => {
+            fallen.scope = Some(Scope::Connection { id: id.clone() });
             for client in clients {
                 if let Some(counter) = access::raise_client(tx, ctx.tenant, client, false).await? {
                     fallen.entries.push(Entry::ClientUsers { client: client.clone(), counter });
@@ -310,7 +332,10 @@ async fn end_configuration(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Fa
         Target::SigningKey { kid } => fallen.entries.push(Entry::SigningKey(kid.clone())),
         // What a sealing key sealed no longer opens here. The sessions and refresh tokens among it have issued access
         // tokens that are signed, and which ones is known to their rows alone: guards ask about every user's.
-        Target::SealingKey { .. } => fallen.entries.push(Entry::Users),
+        Target::SealingKey { id } => {
+            fallen.scope = Some(Scope::SealingKey { id: *id });
+            fallen.entries.push(Entry::Users);
+        }
         Target::User(_)
         | Target::Identity { .. }
         | Target::UserSessions(_)

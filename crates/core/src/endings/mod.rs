@@ -7,9 +7,12 @@
 
 mod cascade;
 mod notify;
+mod scope;
 
 pub use cascade::{Falls, Reach, falls};
 pub(crate) use cascade::{spares_tokens_of_living_families, takes_families_of_session};
+pub use notify::initiator;
+pub(crate) use scope::Scope;
 
 use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, UserId, UserKey,
@@ -151,6 +154,8 @@ pub(crate) struct Fallen {
     pub client: Option<ClientId>,
     pub counter: Option<i64>,
     pub entries: Vec<notify::Entry>,
+    /// Which sessions fell.
+    pub scope: Option<Scope>,
 }
 
 /// Ends access, in the caller's transaction.

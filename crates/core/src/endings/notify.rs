@@ -2,7 +2,8 @@
 //! ending's own transaction; delivered later.
 
 use curfew_model::{
-    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, LogCode, Sid, Timestamp, UserKey,
+    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Initiator, LogCode, Sid, Timestamp,
+    UserKey,
 };
 use curfew_store::Tx;
 use curfew_store::endings::{self, EndingRow, FeedEntry};
@@ -158,9 +159,53 @@ pub(super) async fn record(
         grant: fallen.grant,
         client_id: fallen.client.map(|client| client.0),
         detail: details.to_string(),
+        scope: fallen.scope.as_ref().map(serde_json::to_string).transpose().map_err(unwritable)?,
     };
     let entries: Vec<FeedEntry> = fallen.entries.iter().map(|entry| entry.to_row(keep_until)).collect();
     endings::insert(tx, ctx.tenant, &row, &entries).await
+}
+
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::Internal(format!("the scope of an ending is not JSON: {error}").into())
+}
+
+/// What applications that want to hear of endings are told was the initiator; `None` where no session falls. The
+/// causes that Auth0 does not have are a session's revocation to them.
+pub const fn initiator(cause: EndingCause) -> Option<Initiator> {
+    use EndingCause as C;
+    Some(match cause {
+        C::UserBlocked => Initiator::AccountDeactivated,
+        C::UserDeleted => Initiator::AccountDeleted,
+        C::PasswordChanged => Initiator::PasswordChanged,
+        C::IdentifierChanged => Initiator::EmailIdentifierChanged,
+        C::RpLogout => Initiator::RpLogout,
+        C::IdleTimeout | C::LifetimeReached => Initiator::SessionExpired,
+        C::AccessRevoked
+        | C::IdentityUnlinked
+        | C::SessionDeleted
+        | C::SessionRevoked
+        | C::UserSessionsDeleted
+        | C::ConnectionDeleted
+        | C::SealingKeyRevoked
+        | C::Superseded => Initiator::SessionRevoked,
+        C::UserFamiliesRevoked
+        | C::ClientFamiliesRevoked
+        | C::FamilyRevoked
+        | C::TokenRevoked
+        | C::RefreshTokenReuse
+        | C::CodeReplay
+        | C::RotationToggled
+        | C::FamilyLimit
+        | C::FamilyExpired
+        | C::GrantDeleted
+        | C::ClientGrantDeleted
+        | C::ClientDeleted
+        | C::ClientAccessRevoked
+        | C::ClientSecretRotated
+        | C::ResourceServerDeleted
+        | C::ConnectionDisabled
+        | C::SigningKeyRevoked => return None,
+    })
 }
 
 const fn log_code(cause: EndingCause) -> LogCode {
@@ -197,5 +242,19 @@ const fn log_code(cause: EndingCause) -> LogCode {
         | C::SigningKeyRevoked
         | C::SealingKeyRevoked
         | C::Superseded => LogCode::SessionRevoked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endings::{Reach, falls};
+
+    #[test]
+    fn whatever_ends_a_session_has_an_initiator() {
+        for cause in EndingCause::ALL {
+            let ends_sessions = falls(*cause).sessions != Reach::Stays;
+            assert_eq!(initiator(*cause).is_some(), ends_sessions, "{}", cause.as_str());
+        }
     }
 }

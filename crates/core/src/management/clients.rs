@@ -1,13 +1,16 @@
 //! Clients: what they are made with, how they change, and that deleting one ends what it was given.
 
+use std::sync::Arc;
+
 use curfew_model::config::{ClientDoc, OidcLogout};
-use curfew_model::{ClientId, Ctx, EndingCause, Failure, Secret};
+use curfew_model::{ClientId, Ctx, EndingCause, Failure, Initiator, Secret};
 use curfew_store::clients::ClientRow;
 use curfew_store::signing_keys::KeyState;
 use curfew_store::{Lane, Tx};
 use curfew_tokens::cert::Certificate;
 use curfew_tokens::{SealKind, SigningAlg};
 use serde_json::{Value, json};
+use url::Url;
 
 use super::page::{Collector, Page, Window, scan};
 use super::write::Write;
@@ -16,6 +19,7 @@ use super::{
     signing_keys, stored, text,
 };
 use crate::endings::{self, Ending, Target};
+use crate::outbound::Outbound;
 use crate::{Core, TenantConfig};
 
 /// Longest and shortest secret that an operator may set.
@@ -62,7 +66,7 @@ struct Shown {
 }
 
 impl Shown {
-    async fn of(core: &Core, ctx: &Ctx, show: Show) -> Result<(Self, std::sync::Arc<TenantConfig>), Failure> {
+    async fn of(core: &Core, ctx: &Ctx, show: Show) -> Result<(Self, Arc<TenantConfig>), Failure> {
         let config = core.tenant(ctx.tenant).await?;
         let signing_keys = match show {
             Show::Keys => signing_keys_of(&config),
@@ -243,29 +247,46 @@ fn check(doc: &Document) -> Result<(), Refused> {
     check_initiators(doc)
 }
 
+/// Of which endings the application wants to hear: of all, or of a list in which logouts always are.
 fn check_initiators(doc: &Document) -> Result<(), Refused> {
     let Some(logout) = doc.get("oidc_logout") else { return Ok(()) };
-    readable_logout(logout)?;
-    let Some(initiators) = logout.get("backchannel_logout_initiators") else { return Ok(()) };
-    let selected: Vec<&str> = initiators
-        .get("selected_initiators")
-        .and_then(Value::as_array)
-        .map(|list| list.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
-    let custom = initiators.get("mode").and_then(Value::as_str) == Some("custom");
-    if custom && !(selected.contains(&"rp-logout") && selected.contains(&"idp-logout")) {
-        return Err(Refused::property(
-            "rp-logout and idp-logout are required",
-            "oidc_logout.backchannel_logout_initiators.selected_initiators",
-        ));
+    let initiators = readable_logout(logout)?.backchannel_logout_initiators;
+    const MODE: &str = "oidc_logout.backchannel_logout_initiators.mode";
+    const SELECTED: &str = "oidc_logout.backchannel_logout_initiators.selected_initiators";
+    match initiators.mode.as_deref() {
+        None | Some("all" | "custom") => {}
+        Some(_) => return Err(Refused::property("No enum match (all, custom)", MODE)),
+    }
+    let Some(selected) = initiators.selected_initiators else { return Ok(()) };
+    let has = |initiator: Initiator| selected.iter().any(|selected| selected == initiator.as_str());
+    if let Some(unknown) = selected.iter().find(|selected| Initiator::parse(selected).is_none()) {
+        let known: Vec<&str> = Initiator::ALL.iter().map(|initiator| initiator.as_str()).collect();
+        return Err(Refused::property(&format!("{unknown}: no enum match ({})", known.join(", ")), SELECTED));
+    }
+    let custom = initiators.mode.as_deref() != Some("all");
+    if custom && !(has(Initiator::RpLogout) && has(Initiator::IdpLogout)) {
+        return Err(Refused::property("rp-logout and idp-logout are required", SELECTED));
     }
     Ok(())
 }
 
-fn readable_logout(logout: &Value) -> Result<(), Refused> {
+fn readable_logout(logout: &Value) -> Result<OidcLogout, Refused> {
     serde_json::from_value::<OidcLogout>(logout.clone())
-        .map(drop)
         .map_err(|error| Refused::property(&error.to_string(), "oidc_logout"))
+}
+
+/// Where logout tokens go must be reachable, as far as that can be told: an address that is refused at each try helps
+/// nobody (OIDC Back-Channel Logout §2.2).
+fn check_logout_url(doc: &Document, outbound: &dyn Outbound) -> Result<(), Refused> {
+    const URLS: &str = "oidc_logout.backchannel_logout_urls";
+    let Some(logout) = doc.get("oidc_logout") else { return Ok(()) };
+    let logout = readable_logout(logout)?;
+    let Some(text) = logout.url() else { return Ok(()) };
+    let url = Url::parse(text).map_err(|_| Refused::property("Not an absolute URL", URLS))?;
+    if url.fragment().is_some() {
+        return Err(Refused::property("Must not have a fragment", URLS));
+    }
+    outbound.admits(&url).map_err(|problem| Refused::property(&problem, URLS))
 }
 
 /// Credentials may only be named that the client has; at creation there are none yet.
@@ -312,6 +333,7 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
     mirror_logout(&mut doc, old, new);
     add_defaults(&mut doc);
     granted!(check(&doc));
+    granted!(check_logout_url(&doc, &*core.outbound));
     let key = signing_keys::make_if_missing(core, ctx, wanted_alg(&doc)).await?;
     let id = ClientId(ctx.entropy.alphanumeric(32));
     let secret = ctx.entropy.url_safe(64);
@@ -417,10 +439,10 @@ pub async fn update(
         None => None,
     };
     let key = signing_keys::make_if_missing(core, ctx, wanted_alg(&sent)).await?;
-    let args = (ctx.clone(), write, id, sent, secret, key);
+    let args = (ctx.clone(), write, id, sent, secret, key, Arc::clone(&core.outbound));
     let updated = core
         .store
-        .transact(Lane::Ordinary, args, |tx, (ctx, write, id, sent, secret, key)| {
+        .transact(Lane::Ordinary, args, |tx, (ctx, write, id, sent, secret, key, outbound)| {
             Box::pin(async move {
                 signing_keys::store_new(tx, ctx, key).await?;
                 // The row first: two changes of one client come one after the other.
@@ -431,6 +453,10 @@ pub async fn update(
                 let mut doc = stored("clients", id.as_str(), &row.doc)?;
                 apply(&mut doc, sent.clone());
                 granted!(check(&doc));
+                // One that stood before may have become unreachable by the server's configuration; other changes go on.
+                if sent.contains_key("oidc_logout") || sent.contains_key("oidc_backchannel_logout") {
+                    granted!(check_logout_url(&doc, &**outbound));
+                }
                 granted!(check_credentials(tx, ctx, id, &doc).await?);
                 curfew_store::clients::update_doc(tx, ctx.tenant, id, &text(&doc)?, row.version).await?;
                 write.log(tx, ctx).await?;
@@ -612,6 +638,50 @@ mod tests {
             check(&made(json!({"name": "x", "oidc_logout": {"backchannel_logout_urls": "no list"}})))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn the_logout_settings_name_what_is_wrong_with_them() {
+        let initiators = |value: Value| json!({ "backchannel_logout_initiators": value });
+        let both = ["rp-logout", "idp-logout"];
+        for sent in [
+            json!({}),
+            initiators(json!({"mode": "all"})),
+            initiators(json!({"mode": "custom"})),
+            initiators(json!({"mode": "custom", "selected_initiators": both})),
+            initiators(json!({"mode": "all", "selected_initiators": ["account-deleted"]})),
+        ] {
+            assert_eq!(check(&made(json!({"name": "x", "oidc_logout": sent}))), Ok(()), "{sent}");
+        }
+        for (sent, property) in [
+            (initiators(json!({"mode": "some"})), "mode"),
+            (
+                initiators(json!({"mode": "custom", "selected_initiators": ["rp-logout"]})),
+                "selected_initiators",
+            ),
+            (initiators(json!({"selected_initiators": []})), "selected_initiators"),
+            (initiators(json!({"mode": "all", "selected_initiators": ["whim"]})), "selected_initiators"),
+        ] {
+            match check(&made(json!({"name": "x", "oidc_logout": sent}))) {
+                Err(Refused::Invalid { message, .. }) => {
+                    let named = format!("on property oidc_logout.backchannel_logout_initiators.{property}.");
+                    assert!(message.ends_with(&named), "{message}");
+                }
+                other => panic!("{sent}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_for_logout_tokens_must_be_reachable() {
+        let checked = |url: &str| {
+            let doc = made(json!({"name": "x", "oidc_logout": {"backchannel_logout_urls": [url]}}));
+            check_logout_url(&doc, &crate::outbound::Closed)
+        };
+        assert_eq!(checked("https://app.example/logout?a=b"), Ok(()));
+        for wrong in ["", "/logout", "app.example", "https://app.example/#top", "http://app.example/"] {
+            assert!(checked(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! kill -9 under load: what was acknowledged stands after the next start, and what was not is whole or not there.
 
+mod deliveries;
 mod first_start;
 mod ledger;
 

@@ -31,6 +31,8 @@ in_a_box! {
             "subject_types_supported",
             "id_token_signing_alg_values_supported",
             "claims_supported",
+            "backchannel_logout_supported",
+            "backchannel_logout_session_supported",
             "request_parameter_supported",
             "request_uri_parameter_supported",
             "end_session_endpoint",
@@ -45,7 +47,6 @@ in_a_box! {
             "mfa_challenge_endpoint",
             "registration_endpoint",
             "pushed_authorization_request_endpoint",
-            "backchannel_logout_supported",
             "dpop_signing_alg_values_supported",
         ] {
             assert_eq!(openid.get(later), None, "{later}");

@@ -27,6 +27,8 @@ mod smoke;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod backchannel;
+#[cfg(test)]
 mod busy;
 #[cfg(test)]
 mod cached;

@@ -134,6 +134,8 @@ fn document(ctx: &Ctx, config: &TenantConfig, openid: bool) -> Value {
                 "updated_at"
             ]),
         );
+        set("backchannel_logout_supported", json!(true));
+        set("backchannel_logout_session_supported", json!(true));
         set("request_parameter_supported", json!(false));
         set("request_uri_parameter_supported", json!(false));
         if config.settings.oidc_logout.rp_logout_end_session_endpoint_discovery != Some(false) {

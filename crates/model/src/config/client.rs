@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::null_as_default;
+use crate::ending::Initiator;
 use crate::ids::{ClientId, GrantKey};
 use crate::secret::Secret;
 
@@ -73,12 +74,54 @@ pub struct RefreshTokenSettings {
     pub infinite_idle_token_lifetime: Option<bool>,
 }
 
-/// `oidc_logout`: where logout tokens go.
+/// `oidc_logout`: where logout tokens go, of which endings, and what is in them.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct OidcLogout {
     /// At most one URL.
     #[serde(default, deserialize_with = "null_as_default")]
     pub backchannel_logout_urls: Vec<String>,
+    /// Of which endings the application wants to hear.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub backchannel_logout_initiators: LogoutInitiators,
+    /// Whether logout tokens carry `session_metadata`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub backchannel_logout_session_metadata: LogoutSessionMetadata,
+}
+
+/// `backchannel_logout_initiators`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct LogoutInitiators {
+    /// `all`, or `custom` (default).
+    #[serde(default)]
+    pub mode: Option<String>,
+    /// Those of `custom`; `rp-logout` and `idp-logout` when there is no list.
+    #[serde(default)]
+    pub selected_initiators: Option<Vec<String>>,
+}
+
+/// `backchannel_logout_session_metadata`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct LogoutSessionMetadata {
+    /// Off unless set.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub include: bool,
+}
+
+impl OidcLogout {
+    /// Where logout tokens go.
+    pub fn url(&self) -> Option<&str> {
+        self.backchannel_logout_urls.first().map(String::as_str)
+    }
+
+    /// Whether the application wants to hear of what an initiator ended.
+    pub fn hears_of(&self, initiator: Initiator) -> bool {
+        let initiators = &self.backchannel_logout_initiators;
+        match (initiators.mode.as_deref(), &initiators.selected_initiators) {
+            (Some("all"), _) => true,
+            (_, Some(selected)) => selected.iter().any(|selected| selected == initiator.as_str()),
+            (_, None) => matches!(initiator, Initiator::RpLogout | Initiator::IdpLogout),
+        }
+    }
 }
 
 /// The fields of a client's document that this server acts on.
@@ -296,5 +339,33 @@ impl Client {
         self.grants.iter().find(|grant| {
             grant.audience == audience && grant.doc.subject_type.as_deref().unwrap_or("client") == "client"
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_hears_of_logouts_unless_it_says_otherwise() {
+        let heard = |doc: &str| -> Vec<&str> {
+            let logout: OidcLogout = serde_json::from_str(doc).unwrap();
+            let heard = Initiator::ALL.iter().filter(|initiator| logout.hears_of(**initiator));
+            heard.map(|initiator| initiator.as_str()).collect()
+        };
+        let logouts = ["rp-logout", "idp-logout"];
+        for doc in [
+            "{}",
+            r#"{"backchannel_logout_initiators": null}"#,
+            r#"{"backchannel_logout_initiators": {}}"#,
+            r#"{"backchannel_logout_initiators": {"mode": "custom"}}"#,
+        ] {
+            assert_eq!(heard(doc), logouts, "{doc}");
+        }
+        let list = r#"{"backchannel_logout_initiators": {"mode": "custom",
+            "selected_initiators": ["idp-logout", "rp-logout", "password-changed"]}}"#;
+        assert_eq!(heard(list), ["rp-logout", "idp-logout", "password-changed"]);
+        let all = r#"{"backchannel_logout_initiators": {"mode": "all"}}"#;
+        assert_eq!(heard(all).len(), Initiator::ALL.len());
     }
 }

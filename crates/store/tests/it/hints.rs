@@ -24,6 +24,7 @@ async fn end(store: &Store, keep: bool) {
         grant: None,
         client_id: None,
         detail: "{}".into(),
+        scope: None,
     };
     let ended = store.transact(Lane::Endings, (row, keep), |tx, (row, keep)| {
         Box::pin(async move {

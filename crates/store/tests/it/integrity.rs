@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use curfew_model::{
-    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, RequestId, RequestInfo, Secret,
-    SessionKey, Sid, SystemEntropy, TenantId, UserId, UserKey,
+    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Initiator, RequestId, RequestInfo,
+    Secret, SessionKey, Sid, SystemEntropy, TenantId, UserId, UserKey,
 };
+use curfew_store::deliveries::{Delivery, DeliveryState};
 use curfew_store::endings::{EndingRow, FeedEntry};
 use curfew_store::families::NewFamily;
 use curfew_store::grants::GrantRow;
@@ -14,8 +15,8 @@ use curfew_store::signing_keys::{KeyState, NewSigningKey};
 use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
-    Lane, Statement, Store, Tx, client_grants, clients, connections, endings, families, grants, params,
-    resource_servers, sessions, signing_keys, tenants, users,
+    Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, families, grants,
+    params, resource_servers, sessions, signing_keys, tenants, users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -83,7 +84,8 @@ async fn populate(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Failu
         assert_eq!(sessions::beyond_cap(tx, TENANT, &USER, ctx.now, 1).await?, []);
         if session == ended {
             sessions::end(tx, TENANT, &sid, ctx.now, EndingCause::RpLogout.as_str()).await?;
-            record(tx, ctx, EndingCause::RpLogout, Some(session), None).await?;
+            let ending = record(tx, ctx, EndingCause::RpLogout, Some(session), None).await?;
+            deliver(tx, ctx, ending, sid, client).await?;
         }
     }
     let (ended, alive) = (GrantKey([4; 12]), GrantKey([5; 12]));
@@ -151,7 +153,7 @@ async fn record(
     cause: EndingCause,
     session: Option<SessionKey>,
     grant: Option<FamilyId>,
-) -> Result<(), Failure> {
+) -> Result<EndingId, Failure> {
     let row = EndingRow {
         id: EndingId::generate(&*ctx.entropy),
         at: ctx.now,
@@ -162,6 +164,7 @@ async fn record(
         grant,
         client_id: None,
         detail: "{}".into(),
+        scope: session.map(|_| "{}".into()),
     };
     let entry = FeedEntry {
         kind: "session",
@@ -172,7 +175,46 @@ async fn record(
         spared: None,
         keep_until: ctx.now,
     };
-    endings::insert(tx, TENANT, &row, &[entry]).await
+    endings::insert(tx, TENANT, &row, &[entry]).await?;
+    Ok(row.id)
+}
+
+/// Two deliveries of an ending: one that was confirmed, and one that waits.
+async fn deliver(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    ending: EndingId,
+    sid: Sid,
+    client: &ClientId,
+) -> Result<(), Failure> {
+    let confirmed = Delivery {
+        id: [1; 16],
+        ending,
+        client_id: client.clone(),
+        user: USER,
+        session: Some(sid.session),
+        counter: None,
+        sub: None,
+        issuer: ctx.issuer.to_string(),
+        url: "https://app.example/".into(),
+        alg: "RS256".into(),
+        initiator: Initiator::RpLogout,
+        state: DeliveryState::Waiting,
+        attempts: 0,
+        next_at: ctx.now,
+        retry_until: ctx.now,
+        last_status: None,
+        last_error: None,
+        created_at: ctx.now,
+        settled_at: None,
+    };
+    let waiting = Delivery { id: [2; 16], next_at: ctx.now.plus_seconds(1), ..confirmed.clone() };
+    for delivery in [&confirmed, &waiting] {
+        assert!(deliveries::insert(tx, TENANT, delivery).await?);
+    }
+    assert_eq!(deliveries::pick(tx, TENANT, client, (ctx.now, ctx.now), 10).await?.len(), 1);
+    assert!(deliveries::confirm(tx, TENANT, &confirmed.id, ctx.now, 200).await?);
+    Ok(())
 }
 
 /// Declares corruptions: the checks that must find one, and the statements that make it.
@@ -242,8 +284,18 @@ corruptions! {
     FAMILIES_BEYOND_BOUND <- COUNT_NO_FAMILY = "update user_clients set families_bound = 0";
     FAMILIES_BEYOND_BOUND <- LOSE_A_PAIR = "delete from user_clients";
     ENDINGS_WITHOUT_FANOUT <- TELL_NOBODY = "delete from fanouts";
-    FANOUTS_WITHOUT_ENDING <- TELL_OF_NOTHING = "insert into fanouts (tenant, ending_id, created_at) \
-        select tenant, user_key, 0 from users";
+    FANOUTS_WITHOUT_ENDING <- TELL_OF_NOTHING = "insert into fanouts (tenant, ending_id, created_at, expanded_at) \
+        select tenant, user_key, 0, 0 from users";
+    FANOUTS_WITHOUT_SESSION SESSIONS_WITHOUT_ENDING <-
+        TELL_OF_A_LOST_SESSION = "update endings set session_key = user_key where session_key is not null";
+    FANOUTS_FOR_NOBODY <- TELL_NOBODY_LATER = "update fanouts set expanded_at = null where scope is null";
+    DELIVERIES_WITHOUT_ENDING <- TELL_WHAT_NEVER_WAS = "update deliveries set ending_id = user_key";
+    DELIVERIES_HALF_SETTLED <- SETTLE_WHAT_WAITS = "update deliveries set settled_at = 0 where settled_at is null";
+    DELIVERIES_HALF_SETTLED <- LOSE_A_STATE = "update deliveries set state = 'lost' where state = 'confirmed'";
+    DELIVERIES_CONFIRMED_BY_NOBODY <- CONFIRM_A_REDIRECT = "update deliveries set last_status = 302 \
+        where state = 'confirmed'";
+    DELIVERIES_CONFIRMED_BY_NOBODY <- CONFIRM_UNTRIED = "update deliveries set attempts = 0 where state = 'confirmed'";
+    DELIVERIES_OF_NOTHING <- LOSE_WHAT_ENDED = "update deliveries set session_key = null";
     ENTRIES_WITHOUT_ENDING <- ENTER_NOTHING = "update feed_entries set ending_id = user_key";
     ENTRIES_WITHOUT_LANE <- LEAVE_THE_LANE = "update feed_entries set lane = 99";
     LANES_WITH_GAPS <- LOSE_THE_HEAD = "update feed_lanes set head = head + 1 where head > 0";

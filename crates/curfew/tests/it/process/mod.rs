@@ -137,6 +137,8 @@ impl Place {
             .env("CURFEW_DATA_DIR", self.folder.path().join("data"))
             .env("CURFEW_BOOTSTRAP_CLIENT_ID", BOOTSTRAP_ID)
             .env("CURFEW_BOOTSTRAP_CLIENT_SECRET", BOOTSTRAP_SECRET)
+            // Applications that are told of endings are on this machine.
+            .env("CURFEW_EGRESS_ALLOW", "127.0.0.0/8")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);

@@ -19,6 +19,7 @@ use axum::body::Body;
 use curfew::config::Typed;
 use curfew::serve::{Assembled, World, assemble, job_ctx};
 use curfew_core::Core;
+use curfew_core::deliveries::{Courier, Limits};
 use curfew_core::grants::authorization_code::FAMILIES_MAX;
 use curfew_core::sessions::SESSIONS_MAX;
 use curfew_http::App;
@@ -91,6 +92,7 @@ pub(crate) fn run<F: Future<Output = ()>>(engine: Engine, story: impl FnOnce(Cur
 pub(crate) struct Curfew {
     /// The rules and the store behind them, for what has no route: the sweeper, the revocation of a sealing key.
     pub(crate) core: Arc<Core>,
+    courier: Arc<Courier>,
     router: Router,
     /// What reads the feed for this node's guards.
     feed: Arc<AbortHandle>,
@@ -107,6 +109,16 @@ struct Place {
     folder: TempDir,
 }
 
+/// A background job; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct InBackground(tokio::task::JoinHandle<()>);
+
+impl Drop for InBackground {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Curfew {
     async fn start(database: &TestDatabase) -> Self {
         let folder = TempDir::with_prefix("curfew-box-").expect("a temporary folder");
@@ -115,7 +127,12 @@ impl Curfew {
     }
 
     async fn on(place: Arc<Place>, clock: Arc<VirtualClock>) -> Self {
-        let typed = Typed { issuer: Some(ISSUER.to_owned()), ..Typed::default() };
+        // Applications that are told of endings are on this machine.
+        let typed = Typed {
+            issuer: Some(ISSUER.to_owned()),
+            egress_allow: Some("127.0.0.0/8".to_owned()),
+            ..Typed::default()
+        };
         Self::configured(place, clock, typed).await
     }
 
@@ -141,14 +158,9 @@ impl Curfew {
             async move { feed.run().await }
         });
         let feed = Arc::new(feed.abort_handle());
-        Self {
-            core,
-            router: curfew_http::router(Arc::<App>::clone(&app)),
-            feed,
-            clock,
-            place,
-            host: "id.example",
-        }
+        let courier = Arc::new(Courier::new(Arc::clone(&core), job_ctx(&core, &issuer), Limits::default()));
+        let router = curfew_http::router(Arc::<App>::clone(&app));
+        Self { core, courier, router, feed, clock, place, host: "id.example" }
     }
 
     /// Another node on the same database, with caches of its own; or this one after a restart.
@@ -226,8 +238,20 @@ impl Curfew {
         self.clock.advance(seconds);
     }
 
-    /// Runs the background sweep once.
+    /// Tells applications what is due to be told at this instant, each once.
+    pub(crate) async fn deliver(&self) {
+        self.courier.work_off().await.expect("the deliveries");
+    }
+
+    /// Has applications told as a running server does, until the answer is dropped.
+    pub(crate) fn deliver_in_background(&self) -> InBackground {
+        let courier = Arc::clone(&self.courier);
+        InBackground(tokio::spawn(async move { courier.run(std::future::pending()).await }))
+    }
+
+    /// Runs the background sweep once, after what comes before it in a server that runs.
     pub(crate) async fn sweep(&self) -> curfew_core::sweep::Swept {
+        self.deliver().await;
         curfew_core::sweep::sweep(&self.core, &job_ctx(&self.core, ISSUER)).await.expect("the sweep")
     }
 

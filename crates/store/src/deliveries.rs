@@ -1,0 +1,430 @@
+//! What must be told to applications, and whether they have heard it.
+//!
+//! A delivery is picked by a short lease: the update that takes it counts the attempt and moves `next_at` behind the
+//! lease, so that a node that dies with it gives it back by itself. No transaction is open while the receiver is asked.
+
+use curfew_model::{
+    ClientId, EndingId, Failure, Initiator, SessionKey, TenantId, Timestamp, UserId, UserKey,
+};
+
+use crate::{Row, Tx, params, statements};
+
+/// What a delivery is made of, in the order in which [`delivery`] reads it.
+macro_rules! columns {
+    () => {
+        "delivery_id, ending_id, client_id, user_key, session_key, counter, sub, issuer, url, alg, initiator, state, \
+        attempts, next_at, retry_until, last_status, last_error, created_at, settled_at"
+    };
+}
+
+statements! {
+    /// A delivery, unless it is there.
+    pub INSERT = "insert into deliveries (tenant, delivery_id, ending_id, kind, client_id, user_key, session_key, counter, \
+        sub, issuer, url, alg, initiator, state, attempts, next_at, retry_until, created_at) \
+        values ($1, $2, $3, 'backchannel', $4, $5, $6, $7, $8, $9, $10, $11, $12, 'waiting', $13, $14, $15, $16) \
+        on conflict do nothing";
+    /// Clients that have a delivery due. Goes from one client with waiting deliveries to the next, however many each
+    /// has.
+    pub DUE_CLIENTS = "with recursive waiting(client_id) as (\
+            select min(d.client_id) from deliveries d where d.tenant = $1 and d.state = 'waiting' \
+            union all \
+            select (select min(d.client_id) from deliveries d \
+                where d.tenant = $1 and d.state = 'waiting' and d.client_id > w.client_id) \
+            from waiting w where w.client_id is not null) \
+        select w.client_id from waiting w where w.client_id is not null and exists (select 1 from deliveries d \
+            where d.tenant = $1 and d.state = 'waiting' and d.client_id = w.client_id and d.next_at <= $2)";
+    /// Takes due deliveries of a client until `$4`, and counts the attempt, before it is made. Several nodes pick
+    /// at once: on PostgreSQL each passes over what another is taking.
+    pub PICK = {
+        postgres: concat!("update deliveries set attempts = attempts + 1, leased_until = $4, next_at = $4 \
+            where tenant = $1 and state = 'waiting' and next_at <= $3 and delivery_id in (\
+                select d.delivery_id from deliveries d where d.tenant = $1 and d.client_id = $2 and d.state = 'waiting' \
+                and d.next_at <= $3 order by d.next_at limit $5 for update skip locked) \
+            returning ", columns!()),
+        sqlite: concat!("update deliveries set attempts = attempts + 1, leased_until = $4, next_at = $4 \
+            where tenant = $1 and state = 'waiting' and next_at <= $3 and delivery_id in (\
+                select d.delivery_id from deliveries d where d.tenant = $1 and d.client_id = $2 and d.state = 'waiting' \
+                and d.next_at <= $3 order by d.next_at limit $5) \
+            returning ", columns!()),
+    };
+    /// The receiver has confirmed: true whoever asked it.
+    pub CONFIRM = "update deliveries set state = 'confirmed', settled_at = $3, leased_until = null, last_status = $4, \
+        last_error = null where tenant = $1 and delivery_id = $2 and state = 'waiting'";
+    /// It is over without a confirmation, if this attempt is the newest.
+    pub SETTLE = "update deliveries set state = $4, settled_at = $5, leased_until = null, last_status = $6, last_error = $7 \
+        where tenant = $1 and delivery_id = $2 and state = 'waiting' and attempts = $3";
+    /// It is tried again, if this attempt is the newest.
+    pub AGAIN = "update deliveries set next_at = $4, leased_until = null, last_status = $5, last_error = $6 \
+        where tenant = $1 and delivery_id = $2 and state = 'waiting' and attempts = $3";
+    /// A session of a user at or above a counter in which a client takes part.
+    pub NEWER_SESSION = "select s.session_key from sessions s \
+        join session_clients sc on sc.tenant = s.tenant and sc.user_key = s.user_key and sc.session_key = s.session_key \
+        where s.tenant = $1 and s.user_key = $2 and s.counter >= $3 and sc.client_id = $4 limit 1";
+    /// The sessions below a counter in which a client took part and which have no ending of their own.
+    pub OLDER_SESSIONS = "select s.session_key from sessions s \
+        join session_clients sc on sc.tenant = s.tenant and sc.user_key = s.user_key and sc.session_key = s.session_key \
+        where s.tenant = $1 and s.user_key = $2 and s.counter < $3 and sc.client_id = $4 and s.issuer = $5 \
+        and s.ended_at is null order by s.session_key limit $6";
+    /// The metadata of a session.
+    pub SESSION_METADATA = "select metadata from sessions where tenant = $1 and user_key = $2 and session_key = $3";
+    /// One delivery.
+    pub FIND = ("select ", columns!(), " from deliveries where tenant = $1 and delivery_id = $2");
+    /// What an ending told.
+    pub OF_ENDING = ("select ", columns!(), " from deliveries where tenant = $1 and ending_id = $2 \
+        order by client_id, delivery_id");
+    /// Deliveries in a state, by key.
+    pub IN_STATE = ("select ", columns!(), " from deliveries where tenant = $1 and state = $2 and delivery_id > $3 \
+        order by delivery_id limit $4");
+    /// A dead letter is to be tried again, with all its time.
+    pub REVIVE = "update deliveries set state = 'waiting', settled_at = null, attempts = 0, next_at = $3, retry_until = $4 \
+        where tenant = $1 and delivery_id = $2 and state = 'dead'";
+    /// How it stands with a client's deliveries: how many in each state, the newest confirmation, the oldest waiting.
+    pub HEALTH = "select state, count(*), max(settled_at), min(created_at) from deliveries \
+        where tenant = $1 and client_id = $2 group by state";
+    /// Dead letters that nobody has retried.
+    pub EXPIRE = "update deliveries set state = 'expired', settled_at = $3 \
+        where tenant = $1 and state = 'dead' and settled_at < $2";
+    /// Settled deliveries that nobody asks for any more, by key range.
+    pub PURGEABLE = "select delivery_id from deliveries where tenant = $1 and delivery_id > $2 and settled_at < $3 \
+        and state <> 'dead' order by delivery_id limit $4";
+    /// Removes one.
+    pub PURGE = "delete from deliveries where tenant = $1 and delivery_id = $2 and settled_at is not null";
+}
+
+/// Where a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// It is or will be tried.
+    Waiting,
+    /// The receiver has confirmed.
+    Confirmed,
+    /// The receiver has not, and is not asked any more.
+    Dead,
+    /// What it would say is no longer right.
+    Superseded,
+    /// The application has no address any more.
+    Cancelled,
+    /// Dead, and nobody retried it in time.
+    Expired,
+}
+
+impl DeliveryState {
+    /// All of them.
+    pub const ALL: &[Self] =
+        &[Self::Waiting, Self::Confirmed, Self::Dead, Self::Superseded, Self::Cancelled, Self::Expired];
+
+    /// As it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Confirmed => "confirmed",
+            Self::Dead => "dead",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Reads a stored one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|state| state.as_str() == text)
+    }
+}
+
+/// The key of a delivery.
+pub type DeliveryId = [u8; 16];
+
+/// One delivery.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its key.
+    pub id: DeliveryId,
+    /// Of which ending it tells.
+    pub ending: EndingId,
+    /// Whom.
+    pub client_id: ClientId,
+    /// Whose sessions ended.
+    pub user: UserKey,
+    /// Which one; `None` for all below `counter`.
+    pub session: Option<SessionKey>,
+    /// The counter that the ending gave the user, where it ended everything of theirs.
+    pub counter: Option<i64>,
+    /// `sub`.
+    pub sub: Option<UserId>,
+    /// The issuer under which the sessions began.
+    pub issuer: String,
+    /// Where to, while the application was there.
+    pub url: String,
+    /// How its tokens were signed, while it was there.
+    pub alg: String,
+    /// What is said to have ended them.
+    pub initiator: Initiator,
+    /// Where it is.
+    pub state: DeliveryState,
+    /// Tries, this one included.
+    pub attempts: i64,
+    /// When it is tried next.
+    pub next_at: Timestamp,
+    /// Until when it is tried.
+    pub retry_until: Timestamp,
+    /// What the last answer was.
+    pub last_status: Option<i64>,
+    /// Or why there was none.
+    pub last_error: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was over.
+    pub settled_at: Option<Timestamp>,
+}
+
+fn delivery(row: &Row) -> Result<Delivery, Failure> {
+    let id: DeliveryId = row.get(0)?;
+    let inconsistent = |column: &'static str| Failure::Inconsistent {
+        table: "deliveries",
+        column,
+        id: format!("{:032x}", u128::from_be_bytes(id)),
+    };
+    let (initiator, state): (String, String) = (row.get(10)?, row.get(11)?);
+    Ok(Delivery {
+        id,
+        ending: row.get(1)?,
+        client_id: row.get(2)?,
+        user: row.get(3)?,
+        session: row.get(4)?,
+        counter: row.get(5)?,
+        sub: row.get(6)?,
+        issuer: row.get(7)?,
+        url: row.get(8)?,
+        alg: row.get(9)?,
+        initiator: Initiator::parse(&initiator).ok_or_else(|| inconsistent("initiator"))?,
+        state: DeliveryState::parse(&state).ok_or_else(|| inconsistent("state"))?,
+        attempts: row.get(12)?,
+        next_at: row.get(13)?,
+        retry_until: row.get(14)?,
+        last_status: row.get(15)?,
+        last_error: row.get(16)?,
+        created_at: row.get(17)?,
+        settled_at: row.get(18)?,
+    })
+}
+
+/// Writes a delivery that waits; one with its key stays as it is.
+pub async fn insert(tx: &mut Tx, tenant: TenantId, new: &Delivery) -> Result<bool, Failure> {
+    let parameters = params![
+        tenant,
+        &new.id,
+        &new.ending,
+        &new.client_id,
+        &new.user,
+        new.session.as_ref(),
+        new.counter,
+        new.sub.as_ref(),
+        &new.issuer,
+        &new.url,
+        &new.alg,
+        new.initiator.as_str(),
+        new.attempts,
+        new.next_at,
+        new.retry_until,
+        new.created_at
+    ];
+    Ok(tx.run(&INSERT, parameters).await? == 1)
+}
+
+/// Clients that have a delivery due.
+pub async fn due_clients(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Vec<ClientId>, Failure> {
+    tx.all(&DUE_CLIENTS, params![tenant, now]).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// Takes up to `limit` due deliveries of a client until `leased_until`. The attempt is counted before it is made.
+pub async fn pick(
+    tx: &mut Tx,
+    tenant: TenantId,
+    client: &ClientId,
+    (now, leased_until): (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<Delivery>, Failure> {
+    tx.all(&PICK, params![tenant, client, now, leased_until, limit]).await?.iter().map(delivery).collect()
+}
+
+/// Notes that the receiver has confirmed; `false` when it was known.
+pub async fn confirm(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: &DeliveryId,
+    now: Timestamp,
+    status: i64,
+) -> Result<bool, Failure> {
+    Ok(tx.run(&CONFIRM, params![tenant, id, now, status]).await? == 1)
+}
+
+/// How a try ended that confirmed nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The status, when there was an answer.
+    pub status: Option<i64>,
+    /// Why it counts as no confirmation.
+    pub error: Option<String>,
+}
+
+/// Ends a delivery without a confirmation; `false` when another try has begun, or it was over.
+pub async fn settle(
+    tx: &mut Tx,
+    tenant: TenantId,
+    tried: &Delivery,
+    state: DeliveryState,
+    now: Timestamp,
+    outcome: &Outcome,
+) -> Result<bool, Failure> {
+    let parameters = params![
+        tenant,
+        &tried.id,
+        tried.attempts,
+        state.as_str(),
+        now,
+        outcome.status,
+        outcome.error.as_deref()
+    ];
+    Ok(tx.run(&SETTLE, parameters).await? == 1)
+}
+
+/// Puts a delivery off; `false` when another try has begun, or it was over.
+pub async fn again(
+    tx: &mut Tx,
+    tenant: TenantId,
+    tried: &Delivery,
+    next_at: Timestamp,
+    outcome: &Outcome,
+) -> Result<bool, Failure> {
+    let parameters =
+        params![tenant, &tried.id, tried.attempts, next_at, outcome.status, outcome.error.as_deref()];
+    Ok(tx.run(&AGAIN, parameters).await? == 1)
+}
+
+/// Whether a user has had a session at or above `counter` in which a client takes part.
+pub async fn has_newer_session(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: &UserKey,
+    counter: i64,
+    client: &ClientId,
+) -> Result<bool, Failure> {
+    Ok(tx.maybe(&NEWER_SESSION, params![tenant, user, counter, client]).await?.is_some())
+}
+
+/// The sessions of a delivery's user below its counter in which its client took part, as far as they are still known,
+/// without those that ended by themselves and were told of then.
+pub async fn older_sessions(
+    tx: &mut Tx,
+    tenant: TenantId,
+    of: &Delivery,
+    counter: i64,
+    limit: i64,
+) -> Result<Vec<SessionKey>, Failure> {
+    let parameters = params![tenant, &of.user, counter, &of.client_id, &of.issuer, limit];
+    tx.all(&OLDER_SESSIONS, parameters).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// `session_metadata`, JSON, also of a session that is over.
+pub async fn session_metadata(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: &UserKey,
+    session: &SessionKey,
+) -> Result<Option<String>, Failure> {
+    match tx.maybe(&SESSION_METADATA, params![tenant, user, session]).await? {
+        Some(row) => row.get(0),
+        None => Ok(None),
+    }
+}
+
+/// A delivery by its key.
+pub async fn find(tx: &mut Tx, tenant: TenantId, id: &DeliveryId) -> Result<Option<Delivery>, Failure> {
+    tx.maybe(&FIND, params![tenant, id]).await?.as_ref().map(delivery).transpose()
+}
+
+/// What an ending told, so far as it is expanded.
+pub async fn of_ending(tx: &mut Tx, tenant: TenantId, ending: &EndingId) -> Result<Vec<Delivery>, Failure> {
+    tx.all(&OF_ENDING, params![tenant, ending]).await?.iter().map(delivery).collect()
+}
+
+/// Up to `limit` deliveries in a state, in key order after `after`.
+pub async fn in_state(
+    tx: &mut Tx,
+    tenant: TenantId,
+    state: DeliveryState,
+    after: Option<&DeliveryId>,
+    limit: i64,
+) -> Result<Vec<Delivery>, Failure> {
+    let after: &[u8] = after.map_or(&[], |id| id.as_slice());
+    tx.all(&IN_STATE, params![tenant, state.as_str(), after, limit]).await?.iter().map(delivery).collect()
+}
+
+/// Has a dead letter tried again until `retry_until`; `false` when it is none.
+pub async fn revive(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: &DeliveryId,
+    (now, retry_until): (Timestamp, Timestamp),
+) -> Result<bool, Failure> {
+    Ok(tx.run(&REVIVE, params![tenant, id, now, retry_until]).await? == 1)
+}
+
+/// How it stands with the deliveries of a client that are in one state.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Which state.
+    pub state: DeliveryState,
+    /// How many there are.
+    pub count: i64,
+    /// When the last of them was settled.
+    pub last_settled_at: Option<Timestamp>,
+    /// When the first of them was made.
+    pub first_created_at: Timestamp,
+}
+
+/// How it stands with a client's deliveries.
+pub async fn health(tx: &mut Tx, tenant: TenantId, client: &ClientId) -> Result<Vec<Standing>, Failure> {
+    let rows = tx.all(&HEALTH, params![tenant, client]).await?;
+    rows.iter()
+        .map(|row| {
+            let state: String = row.get(0)?;
+            Ok(Standing {
+                state: DeliveryState::parse(&state).ok_or_else(|| Failure::Inconsistent {
+                    table: "deliveries",
+                    column: "state",
+                    id: client.to_string(),
+                })?,
+                count: row.get(1)?,
+                last_settled_at: row.get(2)?,
+                first_created_at: row.get(3)?,
+            })
+        })
+        .collect()
+}
+
+/// Gives up the dead letters that were settled before `before`.
+pub async fn expire(
+    tx: &mut Tx,
+    tenant: TenantId,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<u64, Failure> {
+    tx.run(&EXPIRE, params![tenant, before, now]).await
+}
+
+/// Deliveries that were settled before `before`, in key order after `after`. Dead letters expire first.
+pub async fn purgeable(
+    tx: &mut Tx,
+    tenant: TenantId,
+    after: &[u8],
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<Vec<u8>>, Failure> {
+    tx.all(&PURGEABLE, params![tenant, after, before, limit]).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// Removes a settled delivery.
+pub async fn purge(tx: &mut Tx, tenant: TenantId, id: &[u8]) -> Result<(), Failure> {
+    tx.run(&PURGE, params![tenant, id]).await.map(|_| ())
+}
