@@ -43,12 +43,15 @@ export async function freePort() {
 
 /** What an operator would put into the environment. */
 function configuration(port, issuer) {
-  const { certificate, key } = certificates();
+  const { authority, certificate, key } = certificates();
   return {
     CURFEW_LISTEN: `127.0.0.1:${port}`,
     CURFEW_ISSUER: issuer,
     CURFEW_TLS_CERT: certificate,
     CURFEW_TLS_KEY: key,
+    // The applications that are told of endings are on this machine, with certificates of the run's own authority.
+    CURFEW_EGRESS_ALLOW: '127.0.0.0/8',
+    CURFEW_EGRESS_CA: authority,
     CURFEW_BOOTSTRAP_CLIENT_ID: bootstrap.clientId,
     CURFEW_BOOTSTRAP_CLIENT_SECRET: bootstrap.clientSecret,
     CURFEW_BOOTSTRAP_ADMIN_EMAIL: 'admin@example.com',

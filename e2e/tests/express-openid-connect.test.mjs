@@ -33,7 +33,17 @@ async function openApplication(curfew, { client: more, ...options }) {
     response.status(error.status ?? 500).type('html').send(`<!doctype html><p role="status">${error.error}: ${error.error_description}</p>`);
   });
   site.answer = application;
-  return site;
+  return { ...site, client };
+}
+
+/** What the library remembers of logout tokens, kept in memory. */
+function logoutStore() {
+  const entries = new Map();
+  return {
+    get: (id, done) => done(null, entries.get(id)),
+    set: (id, entry, done) => done(null, entries.set(id, entry)),
+    destroy: (id, done) => done(null, entries.delete(id)),
+  };
 }
 
 onEachEngine('express-openid-connect', (engine) => {
@@ -108,6 +118,40 @@ onEachEngine('express-openid-connect', (engine) => {
     await waitForStatus(page, 'signed out');
     await page.getByRole('link', { name: 'Log in' }).click();
     await waitForLoginPage(page);
+  });
+
+  describe('with back-channel logout', () => {
+    const endings = {
+      'a deleted session': async (user) => {
+        const sessions = await curfew.management.users.sessions.list(user.user_id);
+        for (const { id } of sessions.data) await curfew.management.sessions.delete(id);
+      },
+      'a blocked user': (user) => curfew.management.users.update(user.user_id, { blocked: true }),
+      'a changed password': (user) => curfew.management.users.update(user.user_id, { password: 'Another-Password-of-theirs-2' }),
+    };
+    for (const [title, end] of Object.entries(endings)) {
+      test(`${title} is over at the application, at its next request`, async (t) => {
+        const site = await openApplication(curfew, { auth: { backchannelLogout: { store: logoutStore() } } });
+        t.after(() => site.close());
+        // Curfew reaches it under the name that every machine knows.
+        const url = new URL('/backchannel-logout', site.origin.replace('app.localhost', 'localhost')).href;
+        const logout = { backchannel_logout_urls: [url], backchannel_logout_initiators: { mode: 'all' } };
+        await curfew.management.clients.update(site.client.client_id, { oidc_logout: logout });
+        const user = await createUser(curfew);
+        const page = await (await newPerson(browser, t)).newPage();
+        await page.goto(`${site.origin}/login`);
+        await giveCredentials(page, user);
+        await waitForStatus(page, `signed in as ${user.email}`);
+        await page.reload();
+        await waitForStatus(page, `signed in as ${user.email}`);
+        await end(user);
+        const deadline = Date.now() + 5_000;
+        do {
+          await page.reload();
+        } while (Date.now() < deadline && await page.getByRole('status').textContent() !== 'signed out');
+        await waitForStatus(page, 'signed out');
+      });
+    }
   });
 
   test('a person without script logs in, by code flow and by form post', async (t) => {
