@@ -121,7 +121,7 @@ for (const [name, cut] of Object.entries(cuts)) {
       const began = performance.now();
       const answer = await guard.check(token);
       assert.deepEqual([answer.ok, answer.status, answer.error, answer.challenge, answer.retryAfter], [false, 503, 'temporarily_unavailable', null, 1]);
-      assert.ok(performance.now() - began < 3_000, 'nobody waits for a server that hangs');
+      assert.ok(performance.now() - began < 6_000, 'nobody waits for a server that hangs');
       assert.equal((await guard.check(`${token}x`)).status, 401, 'what is not valid is not valid');
     });
   }

@@ -115,7 +115,7 @@ test('a server that hangs holds up nobody', async (t) => {
   const began = performance.now();
   const answers = await Promise.all(tokens.map((token) => guard.check(token)));
   assert.ok(answers.every(({ status }) => status === 503));
-  assert.ok(performance.now() - began < 4_000);
+  assert.ok(performance.now() - began < 8_000);
   assert.equal(asked(fake), 256, 'no more than so many questions are under way');
   fake.hanging.clear();
   assert.ok((await guard.check(tokens[0])).ok);
@@ -127,7 +127,7 @@ test('a token endpoint that hangs holds up nobody either', async (t) => {
   const guard = await fake.guard(t, { isReady: false });
   const began = performance.now();
   assert.equal((await guard.check(await fake.token())).status, 503);
-  assert.ok(performance.now() - began < 3_000);
+  assert.ok(performance.now() - began < 6_000);
 });
 
 test('a guard whose token was ended gets another before it asks', async (t) => {

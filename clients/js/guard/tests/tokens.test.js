@@ -156,7 +156,7 @@ describe('keys', () => {
     const began = performance.now();
     const answer = await guard.check(await fake.token());
     assert.deepEqual([answer.status, answer.challenge, answer.retryAfter], [503, null, 1]);
-    assert.ok(performance.now() - began < 3_000);
+    assert.ok(performance.now() - began < 6_000);
   });
 
   test('a kid that is no text finds no key', async (t) => {
