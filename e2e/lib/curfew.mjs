@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ManagementClient } from 'auth0';
+import { openBalancer } from './balancer.mjs';
 import { certificates } from './certificates.mjs';
 import { makeDatabase } from './engines.mjs';
 
@@ -107,19 +108,48 @@ async function launch(environment, issuer) {
  */
 export async function startCurfew(engine) {
   const port = await freePort();
+  const { nodes: [node], ...curfew } = await startNodes(engine, port, [port]);
+  return { ...curfew, crash: node.crash };
+}
+
+/** The same of two nodes over one database; `nodes` are those, to be crashed one by one. Both answer at `issuer`. */
+export async function startTwoNodes() {
+  const [port, ...ports] = [await freePort(), await freePort(), await freePort()];
+  const { nodes, ...curfew } = await startNodes('postgresql', port, ports);
+  const balancer = await openBalancer(port, ports);
+  return {
+    ...curfew,
+    nodes: nodes.map(({ crash }, at) => ({
+      async crash(meanwhile) {
+        balancer.leave(ports[at]);
+        await crash(meanwhile);
+        balancer.join(ports[at]);
+      },
+    })),
+    async stop() {
+      balancer.close();
+      await curfew.stop();
+    },
+  };
+}
+
+/** A Curfew of as many nodes as there are `ports`, whose issuer is at `port`. */
+async function startNodes(engine, port, ports) {
   const domain = `localhost:${port}`;
   const issuer = `https://${domain}/`;
   const data = mkdtempSync(join(process.env.CURFEW_E2E_SCRATCH, 'data-'));
   const database = makeDatabase(engine);
-  const environment = { ...configuration(port, issuer), CURFEW_DATA_DIR: data, CURFEW_DATABASE_URL: database.url };
+  const start = (at) => launch({ ...configuration(at, issuer), CURFEW_DATA_DIR: data, CURFEW_DATABASE_URL: database.url }, issuer);
   const tidy = () => {
     rmSync(data, { recursive: true, force: true });
     database.drop();
   };
-  let running;
+  const running = [];
   try {
-    running = await launch(environment, issuer);
+    // One after the other: the first makes the tables, and the key in the data folder.
+    for (const at of ports) running.push(await start(at));
   } catch (error) {
+    await Promise.all(running.map(({ kill }) => kill()));
     tidy();
     throw error;
   }
@@ -128,16 +158,21 @@ export async function startCurfew(engine) {
     domain,
     bootstrap,
     management: new ManagementClient({ domain, ...bootstrap }),
-    async crash(meanwhile = async () => {}) {
-      await running.kill();
-      try {
-        await meanwhile();
-      } finally {
-        running = await launch(environment, issuer);
-      }
-    },
+    nodes: ports.map((at, index) => ({
+      async crash(meanwhile = async () => {}) {
+        await running[index].kill();
+        try {
+          await meanwhile();
+        } finally {
+          running[index] = await start(at);
+        }
+      },
+    })),
     async stop() {
-      await running.terminate().finally(tidy);
+      const ended = await Promise.allSettled(running.map(({ terminate }) => terminate()));
+      tidy();
+      const failed = ended.find(({ status }) => status === 'rejected');
+      if (failed) throw failed.reason;
     },
   };
 }

@@ -9,8 +9,13 @@ const postgres = process.env.CURFEW_TEST_POSTGRES_URL;
 /** Declares `suite` once per engine; it is handed the engine for `startCurfew`. */
 export function onEachEngine(title, suite) {
   describe(`${title}, on SQLite`, () => suite('sqlite'));
+  onPostgres(title, () => suite('postgresql'));
+}
+
+/** Declares `suite` for PostgreSQL alone: several nodes need a database that all of them reach. */
+export function onPostgres(title, suite) {
   const skip = postgres ? false : 'CURFEW_TEST_POSTGRES_URL is not set';
-  describe(`${title}, on PostgreSQL`, { skip }, () => suite('postgresql'));
+  describe(`${title}, on PostgreSQL`, { skip }, suite);
 }
 
 /** A fresh database for one server: its URL (none for SQLite) and the way to get rid of it. */

@@ -9,8 +9,8 @@ import * as openid from 'openid-client';
 import { createGuard } from '../../clients/js/guard/src/index.js';
 import { newPerson, openBrowser } from '../lib/browser.mjs';
 import { codeFlow, discover } from '../lib/code-flow.mjs';
-import { startCurfew } from '../lib/curfew.mjs';
-import { onEachEngine } from '../lib/engines.mjs';
+import { startCurfew, startTwoNodes } from '../lib/curfew.mjs';
+import { onEachEngine, onPostgres } from '../lib/engines.mjs';
 import { createApi, createMachineClient, createUser, createWebClient } from '../lib/setup.mjs';
 import { blank, openSite } from '../lib/site.mjs';
 
@@ -198,5 +198,70 @@ onEachEngine('the Node guard', (engine) => {
     await management.users.update(user.user_id, { blocked: true });
     await refusedSoon(t, who);
     assert.equal(guard.status().snapshots, 1, 'it goes on where it was');
+  });
+});
+
+onPostgres('the Node guard before two nodes', () => {
+  let curfew;
+  before(async () => {
+    curfew = await startTwoNodes();
+  });
+  after(() => curfew?.stop());
+
+  test('is told by either of them, and by the one that is left', async (t) => {
+    const api = await createApi(curfew);
+    const { client_id: clientId, client_secret: clientSecret } = await createMachineClient(curfew, api.identifier, ['curfew:guard']);
+    const probes = [];
+    const counting = async (url, init) => {
+      const answer = await fetch(url, init);
+      if (url.endsWith('/endings/probe')) probes.push(answer.status);
+      return answer;
+    };
+    const guard = createGuard({ issuer: curfew.issuer, audience: api.identifier, clientId, clientSecret, leaseSeconds: LEASE_SECONDS, stale: 'refuse', fetch: counting });
+    t.after(() => guard.close());
+    await guard.ready();
+
+    const machine = async () => {
+      const { client_id, client_secret, grant } = await createMachineClient(curfew, api.identifier, ['read:things']);
+      const answer = await fetch(`${curfew.issuer}oauth/token`, { method: 'POST', body: new URLSearchParams({ grant_type: 'client_credentials', audience: api.identifier, client_id, client_secret }) });
+      return { grant, token: (await answer.json()).access_token };
+    };
+    /** A token that lives until its grant is deleted, at whichever node. */
+    const isTold = async () => {
+      const { grant, token } = await machine();
+      assert.ok((await guard.check(token)).ok);
+      await curfew.management.clientGrants.delete(grant.id);
+      const acknowledged = performance.now();
+      while ((await guard.check(token)).ok) {
+        assert.ok(performance.now() - acknowledged < REACH_MS_MAX, 'it still passes');
+        await pause(1);
+      }
+      t.diagnostic(`refused ${(performance.now() - acknowledged).toFixed(1)} ms after the ending was acknowledged`);
+    };
+    const isFresh = async () => {
+      const began = performance.now();
+      while (!(guard.status().connected && guard.status().fresh)) {
+        assert.ok(performance.now() - began < 20_000, JSON.stringify(guard.status()));
+        await pause(20);
+      }
+    };
+
+    for (let at = 0; at < 4; at += 1) await isTold();
+    const seen = new Set();
+    for (const node of curfew.nodes) {
+      await node.crash(async () => {
+        await isFresh();
+        seen.add(guard.status().node);
+        for (let at = 0; at < 4; at += 1) await isTold();
+      });
+    }
+    await isFresh();
+    await isTold();
+    assert.equal(seen.size, 2, 'it has followed both');
+    for (const began = performance.now(); performance.now() - began < (LEASE_SECONDS + 1) * 1_000; await pause(20)) {
+      assert.ok(guard.status().fresh, `whichever node hears the probes: ${JSON.stringify(guard.status())}`);
+    }
+    assert.equal(guard.status().snapshots, 1);
+    t.diagnostic(`probes answered by the node of the stream: ${probes.filter((status) => status === 202).length}, by another: ${probes.filter((status) => status === 200).length}`);
   });
 });
