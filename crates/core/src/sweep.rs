@@ -1,7 +1,7 @@
 //! Housekeeping: endings that only time brings, and rows that nothing needs any more. Aliveness never depends on it.
 
 use curfew_model::{
-    ClientId, Ctx, EndingCause, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey,
+    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey,
 };
 use curfew_store::{Lane, Tx, codes, deliveries, endings as ending_store, families, logs, sessions, users};
 use futures_util::future::BoxFuture;
@@ -16,10 +16,15 @@ const BATCH: i64 = 200;
 const KEPT_SECONDS: i64 = 31 * 86_400;
 /// How long log rows are kept.
 const LOGS_KEPT_SECONDS: i64 = 30 * 86_400;
-/// How long deliveries are kept that are over.
-const DELIVERIES_KEPT_SECONDS: i64 = 30 * 86_400;
 /// How long a dead letter can be retried.
 const DEAD_LETTERS_SECONDS: i64 = 7 * 86_400;
+
+/// How long endings and their receipts are kept: a year's audit can look back on all of it.
+const ENDINGS_KEPT_SECONDS: i64 = 400 * 86_400;
+/// How long deliveries are kept that are over: receipts name them.
+const DELIVERIES_KEPT_SECONDS: i64 = ENDINGS_KEPT_SECONDS;
+/// How long a node that says nothing is remembered; its guards' leases are over after a minute.
+const NODES_KEPT_SECONDS: i64 = 86_400;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -103,6 +108,7 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
         |tx, ctx, log_id| Box::pin(logs::purge(tx, ctx.tenant, log_id)),
     )
     .await?;
+    others_purged += sweep_endings(core, ctx).await?;
     Ok(Swept { sessions_ended, sessions_purged, families_purged, others_purged })
 }
 
@@ -125,6 +131,34 @@ async fn sweep_deliveries(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
         |tx, ctx, id| Box::pin(deliveries::purge(tx, ctx.tenant, id)),
     )
     .await
+}
+
+/// Old endings go with their receipts.
+async fn sweep_endings(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
+    let said_until = ctx.now.plus_seconds(-NODES_KEPT_SECONDS);
+    let first = Timestamp::from_micros(i64::MIN);
+    let nodes = core.store.read(first, |tx, first| Box::pin(curfew_store::feed::nodes(tx, *first))).await?;
+    let mut nodes_purged = 0;
+    if nodes.iter().any(|node| node.seen_at < said_until) {
+        nodes_purged = core
+            .store
+            .transact(Lane::Ordinary, said_until, |tx, until| {
+                Box::pin(curfew_store::feed::purge_nodes(tx, *until))
+            })
+            .await?;
+    }
+    let endings = purge(
+        core,
+        ctx,
+        (first, EndingId([0; 16])),
+        |tx, ctx, (at, id)| {
+            let before = ctx.now.plus_seconds(-ENDINGS_KEPT_SECONDS);
+            Box::pin(ending_store::purgeable(tx, ctx.tenant, (*at, id), before, BATCH))
+        },
+        |tx, ctx, (_, id)| Box::pin(ending_store::purge(tx, ctx.tenant, id)),
+    )
+    .await?;
+    Ok(nodes_purged + endings)
 }
 
 /// What ended before may go.

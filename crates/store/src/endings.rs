@@ -42,6 +42,18 @@ statements! {
     /// What one ending told the feed.
     pub ENTRIES = "select kind, user_key, subject, audience, counter, spared, keep_until from feed_entries \
         where tenant = $1 and ending_id = $2 order by lane, position";
+    /// Endings of before an instant, in the order of their instants, whose fan-out is done and whose session is gone.
+    pub PURGEABLE = "select e.at, e.ending_id from endings e join fanouts f on f.tenant = e.tenant \
+        and f.ending_id = e.ending_id where e.tenant = $1 and (e.at > $2 or (e.at = $2 and e.ending_id > $3)) \
+        and e.at < $4 and f.expanded_at is not null and not exists (select 1 from sessions s where s.tenant = e.tenant \
+        and s.user_key = e.user_key and s.session_key = e.session_key) and not exists (select 1 from deliveries d \
+        where d.tenant = e.tenant and d.ending_id = e.ending_id) order by e.at, e.ending_id limit $5";
+    /// Removes one, after what hangs on it.
+    pub PURGE = "delete from endings where tenant = $1 and ending_id = $2";
+    /// Removes its fan-out row.
+    pub PURGE_FANOUT = "delete from fanouts where tenant = $1 and ending_id = $2";
+    /// Removes what nodes said of it.
+    pub PURGE_HEARD = "delete from ending_guards where tenant = $1 and ending_id = $2";
     /// Feed entries that no guard needs any more.
     pub PURGEABLE_ENTRIES = "select lane, position from feed_entries \
         where (lane > $1 or (lane = $1 and position > $2)) and keep_until < $3 order by lane, position limit $4";
@@ -327,4 +339,24 @@ pub async fn page(
         Some(user) => tx.all(&PAGE_OF_USER, params![tenant, at, id, from, cause, limit, user]).await?,
     };
     rows.iter().map(whole).collect()
+}
+
+/// Endings of before an instant with their instants, in key order after `after`, that everybody has been told of.
+pub async fn purgeable(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (at, id): (Timestamp, &EndingId),
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<(Timestamp, EndingId)>, Failure> {
+    let rows = tx.all(&PURGEABLE, params![tenant, at, id, before, limit]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Removes an ending with its receipt.
+pub async fn purge(tx: &mut Tx, tenant: TenantId, id: &EndingId) -> Result<(), Failure> {
+    for statement in [&PURGE_HEARD, &PURGE_FANOUT, &PURGE] {
+        tx.run(statement, params![tenant, id]).await?;
+    }
+    Ok(())
 }

@@ -80,6 +80,8 @@ statements! {
     /// The participants of sessions whose cookie a key had sealed.
     pub OF_SEALING_KEY = ("select ", columns!(), ", u.user_id from sessions s", joins!(), standing!(),
         "and s.sealing_key = $6 order by s.user_key, s.session_key, sc.client_id");
+    /// How far one has come.
+    pub FIND = "select expanded_at, untold from fanouts where tenant = $1 and ending_id = $2";
     /// How many fan-outs are not expanded yet.
     pub COUNT_OPEN = "select count(*) from fanouts where tenant = $1 and expanded_at is null";
 }
@@ -255,4 +257,15 @@ pub async fn of_ground(
         }
     };
     rows.iter().map(participant).collect()
+}
+
+/// How far an ending's fan-out has come: when it was worked out whom to tell, and the participants without an address
+/// (JSON).
+pub async fn find(
+    tx: &mut Tx,
+    tenant: TenantId,
+    ending: &EndingId,
+) -> Result<Option<(Option<Timestamp>, Option<String>)>, Failure> {
+    let row = tx.maybe(&FIND, params![tenant, ending]).await?;
+    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }

@@ -22,6 +22,8 @@ statements! {
         lease_seconds = excluded.lease_seconds";
     /// The nodes that were there lately.
     pub NODES = "select node, seen_at, guards, lease_seconds from feed_nodes where seen_at >= $1 order by node";
+    /// Removes the nodes that have said nothing since.
+    pub PURGE_NODES = "delete from feed_nodes where seen_at < $1";
     /// Which of a node's guards have heard of an ending. The first word stays.
     pub INSERT_HEARD = "insert into ending_guards (tenant, ending_id, node, settled_at, doc) \
         values ($1, $2, $3, $4, $5) on conflict (tenant, ending_id, node) do nothing";
@@ -170,4 +172,9 @@ pub async fn heard(
 ) -> Result<Vec<(String, Timestamp, String)>, Failure> {
     let rows = tx.all(&HEARD, params![tenant, ending]).await?;
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
+}
+
+/// Removes the nodes that have said nothing since an instant.
+pub async fn purge_nodes(tx: &mut Tx, before: Timestamp) -> Result<u64, Failure> {
+    tx.run(&PURGE_NODES, params![before]).await
 }

@@ -3,9 +3,10 @@
 use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Sid, Timestamp, UserId, UserKey,
 };
+use curfew_store::deliveries::{self, Delivery, DeliveryState};
 use curfew_store::endings::{self as rows, Filter, Whole};
 use curfew_store::feed::NodeRow;
-use curfew_store::{Lane, Tx, families, sessions, users};
+use curfew_store::{Lane, Tx, families, fanouts, sessions, users};
 use curfew_tokens::digest;
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ pub const USERS_MAX: usize = 100;
 const NAMED_MAX: usize = 10;
 /// How long after an ending's instant its commit may have come, and how far the clocks of nodes may differ.
 const LATE_SECONDS: i64 = 10;
+/// Deliveries that a receipt shows; all are counted.
+const DELIVERIES_SHOWN_MAX: usize = 100;
 /// How many of a kind a rehearsal counts one by one.
 const COUNTED_MAX: i64 = 1000;
 
@@ -401,9 +404,52 @@ async fn receipt(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Document, Fai
     let heard = curfew_store::feed::heard(tx, ctx.tenant, &ending.id).await?;
     let nodes = curfew_store::feed::nodes(tx, seen_since(ending.at)).await?;
     let guards = guards(ctx.now, ending.at, entries.is_empty(), &heard, &nodes);
-    doc.insert("complete".into(), json!(guards["complete"]));
+    let applications = applications(tx, ctx, ending).await?;
+    let complete = guards["complete"] == true && applications["complete"] == true;
+    doc.insert("complete".into(), json!(complete));
     doc.insert("guards".into(), guards);
+    doc.insert("applications".into(), applications);
     Ok(doc)
+}
+
+/// Which applications were told by a logout token, and which have no address to be told at. It is open until it is worked
+/// out who took part, and until each has confirmed or is not asked any more.
+async fn applications(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Value, Failure> {
+    let (expanded_at, untold) = fanouts::find(tx, ctx.tenant, &ending.id).await?.unwrap_or_default();
+    let deliveries = deliveries::of_ending(tx, ctx.tenant, &ending.id).await?;
+    let mut counts = Document::new();
+    for state in DeliveryState::ALL {
+        let count = deliveries.iter().filter(|delivery| delivery.state == *state).count();
+        if count > 0 || matches!(state, DeliveryState::Waiting | DeliveryState::Confirmed) {
+            counts.insert(state.as_str().to_owned(), json!(count));
+        }
+    }
+    let waiting = deliveries.iter().any(|delivery| delivery.state == DeliveryState::Waiting);
+    let mut shown: Vec<&Delivery> = deliveries.iter().collect();
+    // Those that did not confirm first: they are what somebody looks for.
+    shown.sort_by_key(|delivery| delivery.state == DeliveryState::Confirmed);
+    let untold: Value = untold.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| json!([]));
+    Ok(json!({
+        "complete": expanded_at.is_some() && !waiting,
+        "counts": counts,
+        "without_address": untold,
+        "deliveries": shown.into_iter().take(DELIVERIES_SHOWN_MAX).map(delivery_view).collect::<Vec<_>>(),
+    }))
+}
+
+fn delivery_view(delivery: &Delivery) -> Value {
+    let session = delivery.session.map(|session| Sid { user: delivery.user, session }.to_string());
+    let waiting = delivery.state == DeliveryState::Waiting;
+    json!({
+        "client_id": delivery.client_id,
+        "session_id": session,
+        "state": delivery.state.as_str(),
+        "attempts": delivery.attempts,
+        "last_status": delivery.last_status,
+        "last_error": delivery.last_error,
+        "next_at": waiting.then(|| delivery.next_at.iso()),
+        "settled_at": delivery.settled_at.map(Timestamp::iso),
+    })
 }
 
 /// A node that had guards at an instant has said so after it, less the time between two such words.
