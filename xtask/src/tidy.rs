@@ -259,7 +259,7 @@ const RESERVED: &[(&[&str], &[&str])] = &[
     // Rules do not know how they are asked.
     (
         &["axum", "http", "http-body", "http-body-util", "hyper", "hyper-util", "tower-http", "askama"],
-        &["curfew-egress", "curfew-http", "curfew", "curfew-testkit", "curfew-bench"],
+        &["curfew-egress", "curfew-guard", "curfew-http", "curfew", "curfew-testkit", "curfew-bench"],
     ),
 ];
 
@@ -333,6 +333,11 @@ fn rules_cannot_reach_the_network_or_the_databases() {
         ("curfew-tokens", &["tokio", "axum", "hyper", "http", "rusqlite", "tokio-postgres"]),
         ("curfew-store", &["axum", "hyper", "http"]),
         ("curfew-core", &["axum", "hyper", "http"]),
+        // A library that others build into theirs.
+        (
+            "curfew-guard",
+            &["axum", "rusqlite", "tokio-postgres", "curfew-store", "curfew-core", "curfew-http"],
+        ),
     ] {
         let tree = program::output_of(program::cargo(&root).args([
             "tree",
