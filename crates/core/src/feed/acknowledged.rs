@@ -173,9 +173,18 @@ impl Acknowledged {
 
     /// How many guards trust what they heard here, and the longest of their leases as of `now`, in whole seconds.
     pub(super) fn leases(&self, now: Timestamp) -> (usize, i64) {
-        let living = self.guards.values().filter(|known| known.lapses_at > now);
+        self.leases_of(now, |_| true)
+    }
+
+    /// The same of the guards of one API.
+    pub(super) fn leases_before(&self, now: Timestamp, tenant: TenantId, audience: &str) -> (usize, i64) {
+        self.leases_of(now, |who| who.tenant == tenant && who.audience == audience)
+    }
+
+    fn leases_of(&self, now: Timestamp, of: impl Fn(&Who) -> bool) -> (usize, i64) {
+        let living = self.guards.iter().filter(|(who, known)| known.lapses_at > now && of(who));
         let (count, last) =
-            living.fold((0, now), |(count, last), known| (count + 1, last.max(known.lapses_at)));
+            living.fold((0, now), |(count, last), (_, known)| (count + 1, last.max(known.lapses_at)));
         (count, (last.micros() - now.micros() + 999_999) / 1_000_000)
     }
 }

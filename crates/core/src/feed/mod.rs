@@ -380,9 +380,8 @@ impl Feed {
         self.shared().streams.remove(stream);
     }
 
-    /// How many guards are connected to this node, by tenant and audience.
-    pub fn connected(&self, tenant: TenantId, audience: &str) -> usize {
-        let shared = self.shared();
-        shared.streams.values().filter(|state| state.is_before(tenant, audience)).count()
+    /// How many guards of an API trust what this node tells them, and the longest of their leases, in seconds.
+    pub fn guards_of(&self, tenant: TenantId, audience: &str) -> (usize, i64) {
+        self.shared().acknowledged.leases_before(self.clock.now(), tenant, audience)
     }
 }

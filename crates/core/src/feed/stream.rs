@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use curfew_model::{Ctx, TenantId};
+use curfew_model::Ctx;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
@@ -91,10 +91,6 @@ impl StreamState {
     /// Only the client that opened a stream, for the same API, probes it.
     pub(super) fn is_of(&self, guard: &Guard) -> bool {
         self.guard.is_same(guard)
-    }
-
-    pub(super) fn is_before(&self, tenant: TenantId, audience: &str) -> bool {
-        self.guard.tenant == tenant && self.guard.audience == audience
     }
 
     pub(super) fn probed(&self) {

@@ -202,7 +202,7 @@ pub async fn rehearse(core: &Core, ctx: &Ctx, wanted: Wanted) -> Outcome<Value> 
         let guarded =
             client.grants.iter().filter(|grant| grant.doc.scope.iter().any(|scope| scope == GUARD_SCOPE));
         for grant in guarded {
-            let connected = core.feed.connected(ctx.tenant, &grant.audience);
+            let (connected, _) = core.feed.guards_of(ctx.tenant, &grant.audience);
             warnings.push(format!(
                 "This client is a guard of {} ({connected} connected to this node): without its token the API refuses \
                  everybody once its lease is over, until the guard has a new one.",

@@ -4,6 +4,7 @@
 //! Documents are kept as they were sent, together with the defaults Auth0 answers. Before one is stored its typed
 //! view is read, so that no accepted document can make the configuration unreadable.
 
+pub mod access;
 pub mod client_grants;
 pub mod clients;
 pub mod connections;

@@ -19,7 +19,7 @@ use curfew_model::config::Connection;
 use serde_json::{Map, Value};
 
 /// A sign of the person (`last_activity`) is written when the stored one is older than this.
-const ACTIVITY_SECONDS: i64 = 900;
+pub(crate) const ACTIVITY_SECONDS: i64 = 900;
 
 /// A last sign of the person from this instant or before is written anew.
 pub(crate) fn stale(now: Timestamp) -> Timestamp {

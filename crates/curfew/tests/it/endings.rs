@@ -295,4 +295,45 @@ in_a_box! {
         curfew.sweep().await;
         assert_eq!(count().await, 0);
     }
+
+    fn one_can_see_who_could_still_act(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        let unused = operator.make_person().await;
+        let access = async |person: &Person| {
+            operator.get(&format!("/users/{}/access", person.path())).await.expect(200).json()
+        };
+        let none = access(&unused).await;
+        assert_eq!((&none["sessions"], &none["refresh_tokens"]), (&json!(0), &json!(0)));
+        assert_eq!((&none["resource_servers"], &none["applications"]), (&json!([]), &json!([])));
+        assert_eq!(none["if_blocked_now"]["at_resource_servers_until"], curfew.now().iso());
+
+        let found = access(&person).await;
+        assert_eq!((&found["sessions"], &found["refresh_tokens"]), (&json!(1), &json!(1)));
+        let client = found["applications"][0].clone();
+        assert_eq!(client["logout_address"], false);
+        assert_eq!(found["if_blocked_now"]["applications_that_cannot_be_told"], json!([client["client_id"]]));
+        // Nobody stands before the API: a token lives a day there.
+        let day = curfew.now().plus_seconds(86_400).iso();
+        assert_eq!(found["resource_servers"][0]["audience"], api);
+        assert_eq!(found["resource_servers"][0]["access_tokens_expire_by"], day);
+        assert_eq!(found["if_blocked_now"]["at_resource_servers_until"], day);
+
+        // With a guard it is the guard's lease.
+        let guard = operator.make_guard(&api).await;
+        let _events = connected(&guard).await;
+        let lease = curfew.now().plus_seconds(10).iso();
+        let found = access(&person).await;
+        assert_eq!(found["resource_servers"][0]["guards"], 1);
+        assert_eq!(found["if_blocked_now"]["at_resource_servers_until"], lease);
+
+        operator.block(&person).await.expect(200);
+        let blocked = access(&person).await;
+        assert_eq!((&blocked["blocked"], &blocked["sessions"]), (&json!(true), &json!(0)));
+        curfew.advance(2 * 86_400);
+        let operator = curfew.operator().await;
+        let later = operator.get(&format!("/users/{}/access", person.path())).await.expect(200).json();
+        assert_eq!(later["resource_servers"], json!([]));
+        operator.get("/users/auth0%7Cnobody/access").await.expect(404);
+    }
 }

@@ -206,6 +206,7 @@ operations! {
     PATCH "/users/{id}" ["update:users", "update:users_app_metadata", "update:current_user_metadata"] OK
         "Update a User" => users::update::patch;
     DELETE "/users/{id}" ["delete:users", "delete:current_user"] NO_CONTENT "Delete a User" => users::delete::delete;
+    GET "/users/{id}/access" ["read:endings"] OK "Get what of a user is still alive" => users::access::get;
     POST "/users/{id}/identities" ["update:users", "update:current_user_identities"] CREATED
         "Link a User Account" => users::identities::link;
     DELETE "/users/{id}/identities/{provider}/{user_id}" ["update:users", "update:current_user_identities"] OK

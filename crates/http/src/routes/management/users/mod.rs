@@ -1,5 +1,6 @@
 //! `/users` and `/users-by-email`.
 
+pub(super) mod access;
 pub(super) mod by_email;
 pub(super) mod create;
 pub(super) mod delete;
