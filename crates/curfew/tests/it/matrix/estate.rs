@@ -1,5 +1,6 @@
 //! Everything a person can have at once: a session, a login that waits, codes, refresh tokens, access tokens.
 
+use curfew_guard::Verdict;
 use serde_json::{Value, json};
 
 use super::{Artefact, Door, Witness};
@@ -241,6 +242,18 @@ impl Estate {
                 active.expect("active")
             }
             Artefact::ProxyCheck => yes(&self.guard.at(node).check(&self.jwt, "openid").await, artefact),
+            Artefact::Guard => {
+                let guard = self.guard.at(node);
+                match guard.judge(&self.jwt).await {
+                    // Its own token has ended, and so has its trust in what it knows.
+                    None => false,
+                    Some(Verdict::Lives) => true,
+                    Some(Verdict::Ended) => false,
+                    Some(Verdict::Ask(_)) => {
+                        guard.introspect(&self.jwt).await.expect(200).json()["active"] == true
+                    }
+                }
+            }
             Artefact::ManagementJwt => {
                 let path = format!("/users/{}", person.path());
                 yes(&application.management_get(&self.management, &path).await, artefact)

@@ -38,6 +38,8 @@ pub(crate) enum Artefact {
     Introspection,
     /// The same JWT at `/guard/check`, behind a proxy.
     ProxyCheck,
+    /// The same JWT at a guard that has read the feed from its beginning, and asks where the feed says so.
+    Guard,
     /// The user's own JWT at the Management API; no refresh token stands behind it.
     ManagementJwt,
     /// The client's own JWT at the Management API.
@@ -45,7 +47,7 @@ pub(crate) enum Artefact {
 }
 
 impl Artefact {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Session,
         Self::SilentLogin,
         Self::PendingLogin,
@@ -55,6 +57,7 @@ impl Artefact {
         Self::Jwt,
         Self::Introspection,
         Self::ProxyCheck,
+        Self::Guard,
         Self::ManagementJwt,
         Self::MachineJwt,
     ];
@@ -62,7 +65,7 @@ impl Artefact {
     /// What ends with what: one token is the same wherever it is shown.
     const fn thing(self) -> Self {
         match self {
-            Self::Jwt | Self::Introspection | Self::ProxyCheck => Self::Jwt,
+            Self::Jwt | Self::Introspection | Self::ProxyCheck | Self::Guard => Self::Jwt,
             Self::Session
             | Self::SilentLogin
             | Self::PendingLogin

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
+use curfew_guard::{AccessToken, Cutoff, TokenFacts, Verdict, View};
+use curfew_store::Engine;
 use futures_util::StreamExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, Response};
@@ -98,6 +100,37 @@ impl Guard {
             body.extend(more);
         }
         self.curfew.send(self.request(Method::POST, "/endings/probe", Body::from(body.to_string()))).await
+    }
+
+    /// What a guard says of a token that has just read the whole feed; `None` when it may not follow it any more.
+    pub(crate) async fn judge(&self, token: &str) -> Option<Verdict> {
+        let start = match self.curfew.store().engine() {
+            Engine::Sqlite => "0".to_owned(),
+            Engine::Postgres => ["0"; 32].join("."),
+        };
+        let path = format!("/endings/feed?position={start}");
+        let response = self.curfew.open(self.request(Method::GET, &path, Body::empty())).await;
+        if response.status() == 401 {
+            return None;
+        }
+        assert_eq!(response.status(), 200);
+        let view = View::new(&self.api);
+        let mut events = Events::of(response);
+        loop {
+            let (name, data) = events.next().await;
+            match name.as_str() {
+                "ending" => {
+                    let cutoff = data["cutoff"].to_string();
+                    view.apply(&Cutoff::parse(cutoff.as_bytes()).expect("a cutoff that guards know"));
+                }
+                // Everything from the beginning has been told.
+                "position" => break,
+                _ => {}
+            }
+        }
+        let parsed = curfew_tokens::parse_compact(token).expect("a JWT");
+        let claims = AccessToken::from_payload(&parsed.payload).expect("an access token");
+        Some(view.judge(&TokenFacts::of(parsed.header.kid.as_deref(), &claims), self.curfew.now()))
     }
 
     /// `POST /oauth/introspect` with the guard's own token.
