@@ -34,13 +34,15 @@ statements! {
         select w.client_id from waiting w where w.client_id is not null and exists (select 1 from deliveries d \
             where d.tenant = $1 and d.state = 'waiting' and d.client_id = w.client_id and d.next_at <= $2)";
     /// Takes due deliveries of a client until `$4`, and counts the attempt, before it is made. Several nodes pick
-    /// at once: on PostgreSQL each passes over what another is taking.
+    /// at once: on PostgreSQL each passes over what another is taking. What is to be taken is found once there: a plan
+    /// that asked anew for each row would find others each time, and take more than `$5`.
     pub PICK = {
-        postgres: concat!("update deliveries set attempts = attempts + 1, leased_until = $4, next_at = $4 \
-            where tenant = $1 and state = 'waiting' and next_at <= $3 and delivery_id in (\
-                select d.delivery_id from deliveries d where d.tenant = $1 and d.client_id = $2 and d.state = 'waiting' \
-                and d.next_at <= $3 order by d.next_at limit $5 for update skip locked) \
-            returning ", columns!()),
+        postgres: concat!("with due as materialized (select d.delivery_id from deliveries d \
+                where d.tenant = $1 and d.client_id = $2 and d.state = 'waiting' and d.next_at <= $3 \
+                order by d.next_at limit $5 for update skip locked) \
+            update deliveries set attempts = attempts + 1, leased_until = $4, next_at = $4 \
+            where tenant = $1 and state = 'waiting' and next_at <= $3 \
+            and delivery_id in (select due.delivery_id from due) returning ", columns!()),
         sqlite: concat!("update deliveries set attempts = attempts + 1, leased_until = $4, next_at = $4 \
             where tenant = $1 and state = 'waiting' and next_at <= $3 and delivery_id in (\
                 select d.delivery_id from deliveries d where d.tenant = $1 and d.client_id = $2 and d.state = 'waiting' \
@@ -69,9 +71,11 @@ statements! {
     pub SESSION_METADATA = "select metadata from sessions where tenant = $1 and user_key = $2 and session_key = $3";
     /// One delivery.
     pub FIND = ("select ", columns!(), " from deliveries where tenant = $1 and delivery_id = $2");
-    /// What an ending told.
+    /// What an ending told, those first that have not heard.
     pub OF_ENDING = ("select ", columns!(), " from deliveries where tenant = $1 and ending_id = $2 \
-        order by client_id, delivery_id");
+        order by case when state = 'confirmed' then 1 else 0 end, client_id, delivery_id limit $3");
+    /// How many of them are in each state.
+    pub STATES_OF_ENDING = "select state, count(*) from deliveries where tenant = $1 and ending_id = $2 group by state";
     /// Deliveries in a state, by key.
     pub IN_STATE = ("select ", columns!(), " from deliveries where tenant = $1 and state = $2 and delivery_id > $3 \
         order by delivery_id limit $4");
@@ -343,9 +347,34 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, id: &DeliveryId) -> Result<Opti
     tx.maybe(&FIND, params![tenant, id]).await?.as_ref().map(delivery).transpose()
 }
 
-/// What an ending told, so far as it is expanded.
-pub async fn of_ending(tx: &mut Tx, tenant: TenantId, ending: &EndingId) -> Result<Vec<Delivery>, Failure> {
-    tx.all(&OF_ENDING, params![tenant, ending]).await?.iter().map(delivery).collect()
+/// Up to `limit` of what an ending told, so far as it is expanded; those first that have not heard.
+pub async fn of_ending(
+    tx: &mut Tx,
+    tenant: TenantId,
+    ending: &EndingId,
+    limit: i64,
+) -> Result<Vec<Delivery>, Failure> {
+    tx.all(&OF_ENDING, params![tenant, ending, limit]).await?.iter().map(delivery).collect()
+}
+
+/// How many deliveries of an ending are in each state.
+pub async fn states_of_ending(
+    tx: &mut Tx,
+    tenant: TenantId,
+    ending: &EndingId,
+) -> Result<Vec<(DeliveryState, i64)>, Failure> {
+    let rows = tx.all(&STATES_OF_ENDING, params![tenant, ending]).await?;
+    rows.iter().map(|row| Ok((state(row, &ending.to_string())?, row.get(1)?))).collect()
+}
+
+/// The state in a row's first column.
+fn state(row: &Row, id: &str) -> Result<DeliveryState, Failure> {
+    let text: String = row.get(0)?;
+    DeliveryState::parse(&text).ok_or_else(|| Failure::Inconsistent {
+        table: "deliveries",
+        column: "state",
+        id: id.to_owned(),
+    })
 }
 
 /// Up to `limit` deliveries in a state, in key order after `after`.
@@ -388,13 +417,8 @@ pub async fn health(tx: &mut Tx, tenant: TenantId, client: &ClientId) -> Result<
     let rows = tx.all(&HEALTH, params![tenant, client]).await?;
     rows.iter()
         .map(|row| {
-            let state: String = row.get(0)?;
             Ok(Standing {
-                state: DeliveryState::parse(&state).ok_or_else(|| Failure::Inconsistent {
-                    table: "deliveries",
-                    column: "state",
-                    id: client.to_string(),
-                })?,
+                state: state(row, client.as_str())?,
                 count: row.get(1)?,
                 last_settled_at: row.get(2)?,
                 first_created_at: row.get(3)?,
