@@ -35,6 +35,8 @@ create table deliveries (
 );
 create index deliveries_due on deliveries (tenant, client_id, next_at) where state = 'waiting';
 create index deliveries_ending on deliveries (tenant, ending_id);
+create index deliveries_client on deliveries (tenant, client_id, created_at);
+create index deliveries_dead on deliveries (tenant, settled_at) where state = 'dead';
 
 -- `scope` says which sessions fell (JSON; null: none, and then nobody is to be told); `reached` how far the expansion has
 -- come, as a session's key and a client; `untold` names participants that have no address (JSON).

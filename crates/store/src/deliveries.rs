@@ -71,9 +71,9 @@ statements! {
     pub SESSION_METADATA = "select metadata from sessions where tenant = $1 and user_key = $2 and session_key = $3";
     /// One delivery.
     pub FIND = ("select ", columns!(), " from deliveries where tenant = $1 and delivery_id = $2");
-    /// What an ending told, those first that have not heard.
+    /// What an ending told: those first that wait, those last that have confirmed.
     pub OF_ENDING = ("select ", columns!(), " from deliveries where tenant = $1 and ending_id = $2 \
-        order by case when state = 'confirmed' then 1 else 0 end, client_id, delivery_id limit $3");
+        order by case state when 'waiting' then 0 when 'confirmed' then 2 else 1 end, client_id, delivery_id limit $3");
     /// How many of them are in each state.
     pub STATES_OF_ENDING = "select state, count(*) from deliveries where tenant = $1 and ending_id = $2 group by state";
     /// Deliveries in a state, by key.
@@ -347,7 +347,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, id: &DeliveryId) -> Result<Opti
     tx.maybe(&FIND, params![tenant, id]).await?.as_ref().map(delivery).transpose()
 }
 
-/// Up to `limit` of what an ending told, so far as it is expanded; those first that have not heard.
+/// Up to `limit` of what an ending told, so far as it is expanded: those first that wait, those last that have confirmed.
 pub async fn of_ending(
     tx: &mut Tx,
     tenant: TenantId,

@@ -1,9 +1,7 @@
 //! One try to tell an application.
 
-use std::sync::Arc;
-
 use curfew_model::config::Client;
-use curfew_model::{Ctx, Failure, LogCode, Sid, UserId};
+use curfew_model::{Ctx, Failure, LogCode, SessionKey, Sid, UserId, UserKey};
 use curfew_store::deliveries::{self, Delivery, DeliveryState, Outcome};
 use curfew_store::{Lane, Tx};
 use curfew_tokens::claims::LogoutTokenClaims;
@@ -14,9 +12,11 @@ use url::Url;
 use super::fanout::delivery_id;
 use super::retry::{Verdict, judge};
 use crate::logs::{self, LogEntry};
-use crate::outbound::NoReply;
+use crate::outbound::{NoReply, Reply};
 use crate::{Core, TenantConfig};
 
+/// Characters of a token's id.
+const JTI_LENGTH: usize = 22;
 /// Ended sessions that one token without `sid` becomes when it must not be sent any more.
 const SESSIONS_MAX: i64 = 1000;
 
@@ -49,15 +49,25 @@ pub(super) async fn attempt(core: &Core, ctx: &Ctx, delivery: &Delivery) -> Resu
     // 3
     let metadata = metadata(core, ctx, delivery, client.as_deref()).await?;
     let now = core.clock.now();
-    let ctx = Ctx { now, ..ctx.clone() };
-    let token = sign(&config, &ctx, delivery, client.as_deref(), metadata.as_ref())?;
+    let (jti, trace_id) = (ctx.entropy.url_safe(JTI_LENGTH), delivery.ending.to_string());
+    let claims = LogoutTokenClaims {
+        iss: &delivery.issuer,
+        sub: delivery.sub.as_ref().map(UserId::as_str),
+        aud: delivery.client_id.as_str(),
+        iat: now.seconds(),
+        jti: &jti,
+        sid: delivery.session.map(|session| Sid { user: delivery.user, session }),
+        trace_id: &trace_id,
+        session_metadata: metadata.as_ref(),
+    };
+    let token = sign(&config, client.as_deref(), &delivery.alg, &claims)?;
     // 4
     let answer = match Url::parse(&url) {
         Ok(parsed) => core.outbound.post_form(parsed, form(&token)).await,
         Err(_) => Err(NoReply("the address is no URL".to_owned())),
     };
     // 5
-    let ctx = Ctx { now: core.clock.now(), ..ctx };
+    let ctx = Ctx { now: core.clock.now(), ..ctx.clone() };
     let verdict = judge(&answer, delivery.attempts, (ctx.now, delivery.retry_until), &*ctx.entropy);
     let well = verdict == Verdict::Confirmed;
     let status = answer.ok().map(|reply| reply.status);
@@ -72,35 +82,50 @@ fn form(token: &str) -> String {
     url::form_urlencoded::Serializer::new(String::new()).append_pair("logout_token", token).finish()
 }
 
-/// Signed as the client's ID tokens are (OIDC Back-Channel Logout §2.4). The secret of a client that is gone is gone with
-/// it.
-fn sign(
-    config: &Arc<TenantConfig>,
+/// Sends a logout token of a session that never was: whoever gets it has nothing to end, and says whether it understands.
+pub(crate) async fn try_address(
+    core: &Core,
     ctx: &Ctx,
-    delivery: &Delivery,
-    client: Option<&Client>,
-    metadata: Option<&Map<String, Value>>,
-) -> Result<String, Failure> {
-    let (jti, trace_id) = (ctx.entropy.url_safe(22), delivery.ending.to_string());
+    config: &TenantConfig,
+    client: &Client,
+    url: &str,
+) -> Result<Result<Reply, NoReply>, Failure> {
+    let sid = Sid { user: UserKey::generate(&*ctx.entropy), session: SessionKey::generate(&*ctx.entropy) };
+    let jti = ctx.entropy.url_safe(JTI_LENGTH);
     let claims = LogoutTokenClaims {
-        iss: &delivery.issuer,
-        sub: delivery.sub.as_ref().map(UserId::as_str),
-        aud: delivery.client_id.as_str(),
+        iss: &ctx.issuer,
+        sub: None,
+        aud: client.id.as_str(),
         iat: ctx.now.seconds(),
         jti: &jti,
-        sid: delivery.session.map(|session| Sid { user: delivery.user, session }),
-        trace_id: &trace_id,
-        session_metadata: metadata,
+        sid: Some(sid),
+        trace_id: &ctx.request.id.to_string(),
+        session_metadata: None,
     };
+    let token = sign(config, Some(client), "RS256", &claims)?;
+    Ok(match Url::parse(url) {
+        Ok(parsed) => core.outbound.post_form(parsed, form(&token)).await,
+        Err(_) => Err(NoReply("the address is no URL".to_owned())),
+    })
+}
+
+/// Signed as the client's ID tokens are (OIDC Back-Channel Logout §2.4); `alg` is how they were when the client is gone.
+/// The secret of such a client is gone with it.
+fn sign(
+    config: &TenantConfig,
+    client: Option<&Client>,
+    alg: &str,
+    claims: &LogoutTokenClaims<'_>,
+) -> Result<String, Failure> {
     let alg = match client {
         Some(client) => client.doc.jwt_configuration.alg.as_deref().unwrap_or("RS256"),
-        None => &delivery.alg,
+        None => alg,
     };
     match client {
-        Some(client) if alg == "HS256" => jws::sign_hs256(client.secret.expose().as_bytes(), "JWT", &claims),
+        Some(client) if alg == "HS256" => jws::sign_hs256(client.secret.expose().as_bytes(), "JWT", claims),
         _ => {
             let alg = SigningAlg::parse(alg).unwrap_or(SigningAlg::RS256);
-            jws::sign_compact(config.signing_key(alg)?, "JWT", &claims)
+            jws::sign_compact(config.signing_key(alg)?, "JWT", claims)
         }
     }
 }

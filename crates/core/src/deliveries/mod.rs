@@ -13,7 +13,8 @@ mod courier;
 mod fanout;
 mod retry;
 
+pub(crate) use attempt::try_address;
 pub use courier::{Courier, Limits};
 
 /// How long an application is tried.
-const TRIED_SECONDS: i64 = 86_400;
+pub(crate) const TRIED_SECONDS: i64 = 86_400;

@@ -3,7 +3,7 @@
 use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Sid, Timestamp, UserId, UserKey,
 };
-use curfew_store::deliveries::{self, Delivery, DeliveryState};
+use curfew_store::deliveries::{self, DeliveryState};
 use curfew_store::endings::{self as rows, Filter, Whole};
 use curfew_store::feed::NodeRow;
 use curfew_store::{Lane, Tx, families, fanouts, sessions, users};
@@ -24,7 +24,7 @@ const NAMED_MAX: usize = 10;
 /// How long after an ending's instant its commit may have come, and how far the clocks of nodes may differ.
 const LATE_SECONDS: i64 = 10;
 /// Deliveries that a receipt shows; all are counted.
-const DELIVERIES_SHOWN_MAX: usize = 100;
+const DELIVERIES_SHOWN_MAX: i64 = 100;
 /// How many of a kind a rehearsal counts one by one.
 const COUNTED_MAX: i64 = 1000;
 
@@ -416,40 +416,22 @@ async fn receipt(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Document, Fai
 /// out who took part, and until each has confirmed or is not asked any more.
 async fn applications(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Value, Failure> {
     let (expanded_at, untold) = fanouts::find(tx, ctx.tenant, &ending.id).await?.unwrap_or_default();
-    let deliveries = deliveries::of_ending(tx, ctx.tenant, &ending.id).await?;
     let mut counts = Document::new();
-    for state in DeliveryState::ALL {
-        let count = deliveries.iter().filter(|delivery| delivery.state == *state).count();
-        if count > 0 || matches!(state, DeliveryState::Waiting | DeliveryState::Confirmed) {
-            counts.insert(state.as_str().to_owned(), json!(count));
-        }
+    for state in [DeliveryState::Confirmed, DeliveryState::Waiting] {
+        counts.insert(state.as_str().to_owned(), json!(0));
     }
-    let waiting = deliveries.iter().any(|delivery| delivery.state == DeliveryState::Waiting);
-    let mut shown: Vec<&Delivery> = deliveries.iter().collect();
-    // Those that did not confirm first: they are what somebody looks for.
-    shown.sort_by_key(|delivery| delivery.state == DeliveryState::Confirmed);
+    for (state, count) in deliveries::states_of_ending(tx, ctx.tenant, &ending.id).await? {
+        counts.insert(state.as_str().to_owned(), json!(count));
+    }
+    let shown = deliveries::of_ending(tx, ctx.tenant, &ending.id, DELIVERIES_SHOWN_MAX).await?;
+    let waiting = shown.iter().any(|delivery| delivery.state == DeliveryState::Waiting);
     let untold: Value = untold.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| json!([]));
     Ok(json!({
         "complete": expanded_at.is_some() && !waiting,
         "counts": counts,
         "without_address": untold,
-        "deliveries": shown.into_iter().take(DELIVERIES_SHOWN_MAX).map(delivery_view).collect::<Vec<_>>(),
+        "deliveries": shown.iter().map(super::deliveries::view).collect::<Vec<_>>(),
     }))
-}
-
-fn delivery_view(delivery: &Delivery) -> Value {
-    let session = delivery.session.map(|session| Sid { user: delivery.user, session }.to_string());
-    let waiting = delivery.state == DeliveryState::Waiting;
-    json!({
-        "client_id": delivery.client_id,
-        "session_id": session,
-        "state": delivery.state.as_str(),
-        "attempts": delivery.attempts,
-        "last_status": delivery.last_status,
-        "last_error": delivery.last_error,
-        "next_at": waiting.then(|| delivery.next_at.iso()),
-        "settled_at": delivery.settled_at.map(Timestamp::iso),
-    })
 }
 
 /// A node that had guards at an instant has said so after it, less the time between two such words.

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod connections;
 pub mod consents;
 pub mod credentials;
+pub mod deliveries;
 pub mod endings;
 pub mod page;
 pub mod refresh_tokens;
@@ -56,6 +57,8 @@ pub enum Entity {
     SigningKey,
     /// An ending.
     Ending,
+    /// A delivery.
+    Delivery,
 }
 
 impl Entity {
@@ -72,6 +75,7 @@ impl Entity {
         Self::Connection,
         Self::SigningKey,
         Self::Ending,
+        Self::Delivery,
     ];
 
     /// What a caller is told who asked for one that is not there. The full stops are Auth0's.
@@ -88,6 +92,7 @@ impl Entity {
             Self::Connection => "The connection does not exist",
             Self::SigningKey => "The signing key does not exist.",
             Self::Ending => "The ending does not exist.",
+            Self::Delivery => "The delivery does not exist.",
         }
     }
 
@@ -104,7 +109,8 @@ impl Entity {
             | Self::RefreshToken
             | Self::Credential
             | Self::SigningKey
-            | Self::Ending => None,
+            | Self::Ending
+            | Self::Delivery => None,
         }
     }
 }

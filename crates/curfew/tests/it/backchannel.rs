@@ -573,6 +573,127 @@ in_a_box! {
         assert_eq!(sweep().await, 1);
     }
 
+    fn the_receipt_says_who_was_told_and_who_was_not(curfew) {
+        let operator = curfew.operator().await;
+        let ada = operator.make_person().await;
+        let (well, ill) = (Receiver::start().await, Receiver::start().await);
+        let (first, second) = (application(&operator, &well).await, application(&operator, &ill).await);
+        let (browser, sid) = sign_in(&curfew, &first, &ada).await;
+        join(&browser, &second).await;
+        ill.behaves(Behaviour::Status(500));
+        operator.delete(&format!("/sessions/{sid}")).await.expect(202);
+        let path = format!("/endings/{}", newest_ending(&curfew).await);
+        let receipt = async || operator.get(&path).await.expect(200).json();
+        curfew.deliver().await;
+        let open = receipt().await;
+        assert_eq!(open["complete"], false);
+        assert_eq!(open["applications"]["counts"], json!({"confirmed": 1, "waiting": 1}));
+        let told = &open["applications"]["deliveries"];
+        assert_eq!((&told[0]["client_id"], &told[0]["last_status"]), (&json!(second.client_id), &json!(500)));
+        assert_eq!((&told[1]["client_id"], &told[1]["session_id"]), (&json!(first.client_id), &json!(sid)));
+        ill.behaves(Behaviour::Status(200));
+        curfew.advance(5);
+        curfew.deliver().await;
+        let done = receipt().await;
+        assert_eq!(done["complete"], true);
+        assert_eq!(done["applications"]["counts"], json!({"confirmed": 2, "waiting": 0}));
+    }
+
+    fn dead_letters_are_listed_and_retried(curfew) {
+        let operator = curfew.operator().await;
+        let receiver = Receiver::start().await;
+        let application = application(&operator, &receiver).await;
+        receiver.behaves(Behaviour::Status(400));
+        for _ in 0..3 {
+            let (browser, _) = sign_in(&curfew, &application, &operator.make_person().await).await;
+            browser.get("v2/logout").await.expect(200);
+        }
+        curfew.deliver().await;
+        let first = operator.get("/deliveries?state=dead&take=2").await.expect(200).json();
+        assert_eq!(first["deliveries"].as_array().map(Vec::len), Some(2));
+        let next = first["next"].as_str().expect("more");
+        let rest = operator.get(&format!("/deliveries?state=dead&take=2&from={next}")).await.expect(200).json();
+        assert_eq!((rest["deliveries"].as_array().map(Vec::len), rest.get("next")), (Some(1), None));
+        let dead = &rest["deliveries"][0];
+        assert_eq!((&dead["client_id"], &dead["last_status"]), (&json!(application.client_id), &json!(400)));
+        let path = format!("/deliveries/{}", dead["id"].as_str().expect("an id"));
+        let health = async || {
+            operator.get(&format!("/clients/{}/logout-health", application.client_id)).await.expect(200).json()
+        };
+        assert_eq!(
+            health().await,
+            json!({
+                "client_id": application.client_id, "has_address": true, "confirmed": 0, "waiting": 0, "dead": 3,
+                "success_rate": 0.0, "last_confirmed_at": null, "oldest_waiting_at": null, "oldest_waiting_seconds": null,
+            })
+        );
+        receiver.behaves(Behaviour::Status(200));
+        curfew.advance(2 * 24 * HOUR);
+        let operator = curfew.operator().await;
+        let retried = operator.post(&format!("{path}/retry"), json!({})).await.expect(202).json();
+        assert_eq!((&retried["state"], &retried["attempts"]), (&json!("waiting"), &json!(0)));
+        curfew.advance(7);
+        let waiting = operator.get(&format!("/clients/{}/logout-health", application.client_id)).await.json();
+        assert_eq!(waiting["waiting"], 1);
+        assert!(waiting["oldest_waiting_seconds"].as_u64().is_some_and(|age| age > 2 * 86_400), "{waiting}");
+        curfew.deliver().await;
+        assert_eq!(receiver.bodies().len(), 4);
+        let health = operator.get(&format!("/clients/{}/logout-health", application.client_id)).await.json();
+        assert_eq!((&health["confirmed"], &health["dead"]), (&json!(1), &json!(2)));
+        assert_eq!(health["last_confirmed_at"], json!(curfew.now().iso()));
+        // What is not dead is not retried, and what is not there is not there.
+        operator.post(&format!("{path}/retry"), json!({})).await.expect(400);
+        operator.post("/deliveries/00000000000000000000000000000000/retry", json!({})).await.expect(404);
+        operator.post("/deliveries/rubbish/retry", json!({})).await.expect(404);
+        operator.get("/deliveries").await.expect(400);
+        operator.get("/deliveries?state=lost").await.expect(400);
+        operator.get("/deliveries?state=dead&from=rubbish").await.expect(400);
+        operator.get("/clients/nobody/logout-health").await.expect(404);
+    }
+
+    fn an_address_can_be_tested(curfew) {
+        let operator = curfew.operator().await;
+        let (ada, receiver) = (operator.make_person().await, Receiver::start().await);
+        let application = application(&operator, &receiver).await;
+        let (browser, _) = sign_in(&curfew, &application, &ada).await;
+        let path = format!("/clients/{}/test-logout", application.client_id);
+        let good = operator.post(&path, json!({})).await.expect(200).json();
+        assert_eq!(good, json!({"confirmed": true, "status": 200, "error": null}));
+        let token = token(&curfew, &receiver.bodies()[0]).await;
+        assert_eq!((&token["aud"], token.get("sub")), (&json!(application.client_id), None));
+        assert!(token["sid"].is_string());
+        assert!(browser.authorize_silently(&application, &[]).await.code().is_some(), "it ends nothing");
+        receiver.behaves(Behaviour::RetryAfter(503, "1".into()));
+        assert_eq!(operator.post(&path, json!({})).await.json()["status"], 503);
+        receiver.go_down().await;
+        let away = operator.post(&path, json!({})).await.expect(200).json();
+        assert_eq!((&away["confirmed"], &away["status"]), (&json!(false), &Value::Null));
+        assert!(away["error"].as_str().is_some_and(|error| error.contains("connect")), "{away}");
+        let spa = operator.make_spa().await;
+        operator.post(&format!("/clients/{}/test-logout", spa.client_id), json!({})).await.expect(400);
+        operator.post("/clients/nobody/test-logout", json!({})).await.expect(404);
+    }
+
+    fn an_address_that_cannot_be_reached_is_refused(curfew) {
+        let operator = curfew.operator().await;
+        let set = async |url: &str| {
+            let logout = json!({"oidc_logout": {"backchannel_logout_urls": [url]}});
+            let spa = operator.make_spa().await;
+            operator.patch(&format!("/clients/{}", spa.client_id), logout).await
+        };
+        for url in ["https://app.example/logout", "http://127.0.0.1:9/", "https://[::ffff:127.0.0.1]/", "http://app.internal/"] {
+            let client = set(url).await.expect(200).json();
+            assert_eq!(client["oidc_backchannel_logout"], json!({"backchannel_logout_urls": [url]}), "{url}");
+        }
+        for url in ["http://1.1.1.1/", "https://10.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "ftp://app.example/",
+            "https://user:secret@app.example/", "https://app.example/#x", "/logout"] {
+            let refused = set(url).await.expect(400).json();
+            assert_eq!(refused["errorCode"], "invalid_body", "{url}");
+            let message = refused["message"].as_str().unwrap();
+            assert!(message.ends_with("on property oidc_logout.backchannel_logout_urls."), "{message}");
+        }
+    }
+
     fn applications_without_an_address_are_named_when_everything_ends(curfew) {
         let operator = curfew.operator().await;
         let ada = operator.make_person().await;

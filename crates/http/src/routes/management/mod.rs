@@ -10,6 +10,7 @@
 mod client_grants;
 mod clients;
 mod connections;
+mod deliveries;
 mod endings;
 mod fields;
 mod grants;
@@ -291,6 +292,11 @@ operations! {
     GET "/endings" ["read:endings"] OK "List endings" => endings::list;
     POST "/endings" ["create:endings"] CREATED "End access" => endings::create;
     GET "/endings/{id}" ["read:endings"] OK "Get the receipt of an ending" => endings::get;
+    GET "/deliveries" ["read:endings"] OK "List deliveries of logout tokens" => deliveries::list;
+    POST "/deliveries/{id}/retry" ["create:endings"] ACCEPTED "Retry a dead letter" => deliveries::retry;
+    GET "/clients/{id}/logout-health" ["read:endings"] OK
+        "See whether an application hears of endings" => deliveries::health;
+    POST "/clients/{id}/test-logout" ["create:endings"] OK "Send a test logout token" => deliveries::test;
 
     GET "/tenants/settings" ["read:tenant_settings"] OK "Get tenant settings" => tenants::get;
     PATCH "/tenants/settings" ["update:tenant_settings"] OK "Update tenant settings" => tenants::update;
