@@ -23,7 +23,7 @@ use crate::proc::{Machine, cpu_of};
 use crate::program::Place;
 use crate::progress::Progress;
 use crate::wire::{Connection, Request, Server};
-use crate::world::{GuardClient, Management, NewUser, Wanted, World};
+use crate::world::{Application, GuardClient, Management, NewUser, Wanted, World};
 
 /// How many guards follow the feed.
 const GUARDS: [usize; 3] = [1, 100, 1000];
@@ -402,7 +402,7 @@ async fn probe(server: Rc<Server>, token: String, stream: String, number: usize,
 /// Applications that take part in sessions and hear of their ends.
 struct Receivers {
     count: usize,
-    clients: Vec<String>,
+    clients: Vec<Application>,
     arrived: mpsc::UnboundedReceiver<Instant>,
     task: Option<AbortHandle>,
 }

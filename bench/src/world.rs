@@ -226,19 +226,29 @@ impl World {
     }
 
     /// Takes part in a browser's session as another client, by a silent login.
-    pub(crate) async fn join(&self, connection: &mut Connection, jar: &mut Jar, client: &str) -> Result<()> {
+    pub(crate) async fn join(
+        &self,
+        connection: &mut Connection,
+        jar: &mut Jar,
+        application: &Application,
+    ) -> Result<()> {
         let query = [
-            ("client_id", client),
+            ("client_id", application.client_id.as_str()),
             ("response_type", "code"),
             ("redirect_uri", CALLBACK),
             ("scope", "openid"),
             ("prompt", "none"),
         ];
         let url = authorize(connection, jar, &format!("/authorize?{}", form(&query)), CALLBACK, None).await?;
-        match parameter(&url, "code") {
-            Some(_) => Ok(()),
-            None => Err(Failed(format!("no code came back: {url}"))),
-        }
+        let code = parameter(&url, "code").ok_or_else(|| Failed(format!("no code came back: {url}")))?;
+        let body = form(&[
+            ("grant_type", "authorization_code"),
+            ("client_id", &application.client_id),
+            ("client_secret", &application.client_secret),
+            ("code", &code),
+            ("redirect_uri", CALLBACK),
+        ]);
+        token_request(connection, &body).await.map(drop)
     }
 
     /// Exchanges a refresh token for its successor.
@@ -272,6 +282,13 @@ pub(crate) struct NewUser {
     pub(crate) user_id: String,
     /// For the login page.
     pub(crate) credentials: Credentials,
+}
+
+/// An application with a session of its own.
+#[derive(Debug)]
+pub(crate) struct Application {
+    client_id: String,
+    client_secret: String,
 }
 
 /// A guard before the RS256 API.
@@ -374,12 +391,13 @@ impl Management {
     }
 
     /// Makes an application that wants its logout tokens at a port of this machine, for whatever ends a session.
-    pub(crate) async fn create_application(&mut self, number: usize, port: u16) -> Result<String> {
+    pub(crate) async fn create_application(&mut self, number: usize, port: u16) -> Result<Application> {
         let url = format!("http://127.0.0.1:{port}/{number}");
         let client = json!({
             "name": format!("Application {number}"),
             "app_type": "regular_web",
             "oidc_conformant": true,
+            "token_endpoint_auth_method": "client_secret_post",
             "grant_types": ["authorization_code"],
             "callbacks": [CALLBACK],
             "skip_non_verifiable_callback_uri_confirmation_prompt": true,
@@ -388,7 +406,11 @@ impl Management {
                 "backchannel_logout_initiators": { "mode": "all" },
             },
         });
-        text(&self.call("POST", "/api/v2/clients", Some(&client)).await?, "client_id")
+        let client = self.call("POST", "/api/v2/clients", Some(&client)).await?;
+        Ok(Application {
+            client_id: text(&client, "client_id")?,
+            client_secret: text(&client, "client_secret")?,
+        })
     }
 
     /// Makes a user of the default connection.
