@@ -45,6 +45,8 @@ mod feed;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hosts;
