@@ -1,7 +1,7 @@
 //! Which guards have heard of an ending, as receipts count it: a guard has, once it acknowledged the entry's position, or
 //! once its lease ran out, because it trusts nothing older from then on.
 //!
-//! A guard counts from its first probe: before that it has no view. Its lease runs from the last probe that came in,
+//! A guard counts from its first echo: before that it has no view. Its lease runs from the last probe that came in,
 //! which it had sent before.
 
 use std::collections::HashMap;
@@ -32,6 +32,10 @@ struct Who {
 struct Known {
     acknowledged: Option<Position>,
     lapses_at: Timestamp,
+    /// During which read its first probe came in; a later one echoes it.
+    probed_in: u64,
+    /// It has been echoed, and so has a view.
+    echoed: bool,
 }
 
 /// An ending that not every guard has heard of.
@@ -97,6 +101,8 @@ pub(super) struct Settled {
 pub(super) struct Acknowledged {
     guards: HashMap<Who, Known>,
     open: Vec<Open>,
+    /// How many reads have begun.
+    reads: u64,
 }
 
 impl Acknowledged {
@@ -118,7 +124,28 @@ impl Acknowledged {
             return;
         }
         let lapses_at = now.plus_seconds(i64::from(by.lease_seconds));
-        self.guards.insert(who, Known { acknowledged, lapses_at });
+        let reads = self.reads;
+        let known = self.guards.entry(who).or_insert(Known {
+            acknowledged: None,
+            lapses_at,
+            probed_in: reads,
+            echoed: false,
+        });
+        known.acknowledged = acknowledged;
+        known.lapses_at = lapses_at;
+    }
+
+    /// A complete read begins; answers its number.
+    pub(super) fn begin_read(&mut self) -> u64 {
+        self.reads += 1;
+        self.reads
+    }
+
+    /// A read has ended well, and is about to echo the probes that had come in before it began.
+    pub(super) fn end_read(&mut self, number: u64) {
+        for known in self.guards.values_mut().filter(|known| known.probed_in < number) {
+            known.echoed = true;
+        }
     }
 
     /// The streams are about to hear these.
@@ -144,7 +171,7 @@ impl Acknowledged {
                     |audience: &Option<String>| audience.as_ref().is_none_or(|own| *own == who.audience);
                 who.tenant == open.tenant && open.entries.iter().any(|(_, _, audience)| concerns(audience))
             };
-            let living = self.guards.iter().filter(|(_, known)| known.lapses_at > now);
+            let living = self.guards.iter().filter(|(_, known)| known.echoed && known.lapses_at > now);
             open.waiting = living.map(|(who, _)| who).filter(|who| needs(who)).cloned().collect();
         }
     }
@@ -171,18 +198,19 @@ impl Acknowledged {
             .collect()
     }
 
-    /// How many guards trust what they heard here, and the longest of their leases as of `now`, in whole seconds.
+    /// How many guards trust what they heard here, or soon will, and the longest of their leases as of `now`, in whole
+    /// seconds.
     pub(super) fn leases(&self, now: Timestamp) -> (usize, i64) {
-        self.leases_of(now, |_| true)
+        self.leases_of(now, |_, _| true)
     }
 
     /// The same of the guards of one API.
     pub(super) fn leases_before(&self, now: Timestamp, tenant: TenantId, audience: &str) -> (usize, i64) {
-        self.leases_of(now, |who| who.tenant == tenant && who.audience == audience)
+        self.leases_of(now, |who, known| known.echoed && who.tenant == tenant && who.audience == audience)
     }
 
-    fn leases_of(&self, now: Timestamp, of: impl Fn(&Who) -> bool) -> (usize, i64) {
-        let living = self.guards.iter().filter(|(who, known)| known.lapses_at > now && of(who));
+    fn leases_of(&self, now: Timestamp, of: impl Fn(&Who, &Known) -> bool) -> (usize, i64) {
+        let living = self.guards.iter().filter(|(who, known)| known.lapses_at > now && of(who, known));
         let (count, last) =
             living.fold((0, now), |(count, last), (_, known)| (count + 1, last.max(known.lapses_at)));
         (count, (last.micros() - now.micros() + 999_999) / 1_000_000)

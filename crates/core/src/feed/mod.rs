@@ -187,7 +187,7 @@ impl Feed {
     /// One complete read of all lanes, and everything that follows from it.
     async fn read_once(&self) -> Result<(), Failure> {
         self.say_guards().await?;
-        let (probes, readers, known) = {
+        let (probes, readers, known, number) = {
             let mut shared = self.shared();
             let nobody = shared.streams.is_empty() && shared.readers.is_empty() && shared.lines == 0;
             if nobody && shared.acknowledged.leases(self.clock.now()).0 == 0 {
@@ -195,7 +195,8 @@ impl Feed {
                 return Ok(());
             }
             let probes = std::mem::take(&mut shared.probes);
-            (probes, std::mem::take(&mut shared.readers), shared.heads.clone())
+            let number = shared.acknowledged.begin_read();
+            (probes, std::mem::take(&mut shared.readers), shared.heads.clone(), number)
         };
         // On failure `readers` are dropped, and who waits learns it by that; the probes stay without an echo.
         let (heads, entries) = self.read_after(known.as_ref()).await?;
@@ -211,6 +212,7 @@ impl Feed {
             if moved {
                 let _ = self.messages.send(Message::Read(Arc::new(heads.clone())));
             }
+            shared.acknowledged.end_read(number);
         }
         for (stream, probe) in probes {
             stream.echo(probe, heads.clone());

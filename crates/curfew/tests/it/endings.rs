@@ -12,11 +12,12 @@ async fn settle(curfew: &Curfew) {
     }
 }
 
-/// A guard that has probed, and so counts.
+/// A guard that has been echoed, and so counts.
 async fn connected(guard: &Guard) -> Events {
-    let events = guard.follow(None).await;
+    let mut events = guard.follow(None).await;
     let (position, _) = guard.snapshot().await;
     guard.probe(&events.stream, 1, json!({"position": position})).await.expect(202);
+    events.next_of("echo").await;
     events
 }
 
