@@ -245,21 +245,23 @@ async fn page_of_ground(
 struct About {
     ending: EndingId,
     initiator: Initiator,
-    /// Where everything of a user ended: the person is named alone, and everything below this counter is meant.
+    /// Where everything of a user ended: the person is named alone, and everything below this counter is meant. An
+    /// application that must be given a session is told of each instead.
     counter: Option<i64>,
     sub: Option<UserId>,
 }
 
 impl About {
     fn delivery(&self, ctx: &Ctx, to: &Participant, url: &str, doc: &ClientDoc) -> Delivery {
-        let session = self.counter.is_none().then_some(to.session);
+        let counter = self.counter.filter(|_| !doc.oidc_logout.backchannel_logout_session_required);
+        let session = counter.is_none().then_some(to.session);
         Delivery {
             id: delivery_id(&self.ending, &to.client_id, &to.issuer, session.as_ref()),
             ending: self.ending,
             client_id: to.client_id.clone(),
             user: to.user,
             session,
-            counter: self.counter,
+            counter,
             sub: self.sub.clone().or_else(|| to.user_id.clone()),
             issuer: to.issuer.clone(),
             url: url.to_owned(),

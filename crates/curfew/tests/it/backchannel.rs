@@ -496,6 +496,27 @@ in_a_box! {
         assert_eq!(in_state(&curfew, DeliveryState::Confirmed).await.len(), browsers.len());
     }
 
+    fn who_requires_a_session_is_told_of_each(curfew) {
+        let operator = curfew.operator().await;
+        let (ada, receiver) = (operator.make_person().await, Receiver::start().await);
+        let mut logout = told_at(&receiver, all());
+        logout["backchannel_logout_session_required"] = json!(true);
+        let application = application_with(&operator, logout).await;
+        let mut sids = vec![sign_in(&curfew, &application, &ada).await.1, sign_in(&curfew, &application, &ada).await.1];
+        operator.block(&ada).await.expect(200);
+        operator.change_user(&ada, json!({"blocked": false})).await.expect(200);
+        // The session of someone who is back before anybody was told is not among them.
+        sign_in(&curfew, &application, &ada).await;
+        curfew.deliver().await;
+        let tokens = tokens(&curfew, &receiver).await;
+        assert!(tokens.iter().all(|token| token["sub"] == json!(ada.user_id)), "{tokens:?}");
+        let mut told: Vec<_> = tokens.iter().map(|token| token["sid"].as_str().expect("sid").to_owned()).collect();
+        told.sort_unstable();
+        sids.sort_unstable();
+        assert_eq!(told, sids);
+        assert_eq!(in_state(&curfew, DeliveryState::Confirmed).await.len(), sids.len());
+    }
+
     fn who_is_back_is_not_logged_out_again(curfew) {
         let operator = curfew.operator().await;
         let (ada, receiver) = (operator.make_person().await, Receiver::start().await);

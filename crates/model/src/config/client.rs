@@ -83,6 +83,10 @@ pub struct OidcLogout {
     /// Of which endings the application wants to hear.
     #[serde(default, deserialize_with = "null_as_default")]
     pub backchannel_logout_initiators: LogoutInitiators,
+    /// Whether every logout token must name a session (OIDC Back-Channel Logout §2.2): what ends for a person as a whole
+    /// is then told session by session.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub backchannel_logout_session_required: bool,
     /// Whether logout tokens carry `session_metadata`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub backchannel_logout_session_metadata: LogoutSessionMetadata,
