@@ -47,6 +47,15 @@ pub(crate) const PROXIES: Need = Need {
     packages: &["nginx-light", "caddy"],
     is_there: || program::find(&["nginx"]).is_some() && program::find(&["caddy"]).is_some(),
 };
+/// A relying party that is nobody's SDK.
+pub(crate) const APACHE: Need = Need {
+    what: "Apache with mod_auth_openidc",
+    packages: &["apache2", "libapache2-mod-auth-openidc"],
+    is_there: || {
+        program::find(&["apache2"]).is_some()
+            && Path::new("/usr/lib/apache2/modules/mod_auth_openidc.so").is_file()
+    },
+};
 pub(crate) const PYTHON: Need = Need {
     what: "Python 3 with venv",
     packages: &["python3", "python3-venv"],

@@ -113,7 +113,7 @@ fn install_missing(
         needs.push(install::STRACE);
     }
     if has_end_to_end {
-        needs.extend([install::NODE, install::OPENSSL, install::CHROMIUM, install::PROXIES]);
+        needs.extend([install::NODE, install::OPENSSL, install::CHROMIUM, install::PROXIES, install::APACHE]);
     }
     if has_python {
         needs.push(install::PYTHON);
