@@ -21,6 +21,9 @@ pub struct ErrorPage<'a> {
     pub request_id: Option<&'a str>,
     /// A way on, where one is known.
     pub back: Option<Back<'a>>,
+    /// What a logout opens, although it may not lead where it was asked to; as in
+    /// [`LoggedOutPage::frames`](super::LoggedOutPage::frames).
+    pub frames: &'a [Destination],
 }
 
 /// What kind of error a page is about.
@@ -83,6 +86,6 @@ impl Page for ErrorPage<'_> {
 
     fn headers(&self, chrome: &Chrome<'_>) -> Headers {
         // Kept: an error inside a login's pop-up must not look to the application as if the window were closed.
-        Policy::new(chrome.nonce, Opener::Kept).image(chrome.logo_url).headers()
+        Policy::new(chrome.nonce, Opener::Kept).image(chrome.logo_url).frames(self.frames).headers()
     }
 }

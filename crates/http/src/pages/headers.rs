@@ -1,7 +1,8 @@
 //! The headers that go with each kind of page.
 //!
-//! A page is sent with exactly the permissions it needs: nothing is loaded from anywhere, styles and the few scripts
-//! carry the answer's nonce, forms go where they must, and nothing may be framed but the `web_message` answer.
+//! A page is sent with exactly the permissions it needs: nothing is loaded from anywhere but the frames that tell
+//! applications of a logout, styles and the few scripts carry the answer's nonce, forms go where they must, and nothing
+//! may be framed but the `web_message` answer.
 
 use curfew_model::Entropy;
 use http::header::{
@@ -10,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue};
 
-use super::destination::{Destination, origin_source};
+use super::destination::{Destination, Origin, origin_source};
 
 /// The headers of one answer, in the order in which they are sent.
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
@@ -42,6 +43,7 @@ pub(super) struct Policy<'a> {
     nonce: &'a Nonce,
     script: bool,
     images: Vec<String>,
+    frames: Vec<String>,
     forms: Vec<String>,
     ancestors: Vec<String>,
     referrer: &'static str,
@@ -65,6 +67,7 @@ impl<'a> Policy<'a> {
             nonce,
             script: false,
             images: Vec::new(),
+            frames: Vec::new(),
             forms: Vec::new(),
             ancestors: Vec::new(),
             // Not `no-referrer`: under that browsers send `Origin: null` with our own forms, and the check of the
@@ -83,6 +86,13 @@ impl<'a> Policy<'a> {
     /// The page shows this image, if the address is one.
     pub(super) fn image(mut self, url: Option<&str>) -> Self {
         self.images.extend(url.and_then(image).map(|url| url.source()));
+        self
+    }
+
+    /// The page opens these addresses in frames, those with an origin that a policy can name.
+    pub(super) fn frames(mut self, addresses: &[Destination]) -> Self {
+        self.frames
+            .extend(addresses.iter().filter_map(|address| origin_source(Origin::of(address)?.as_str())));
         self
     }
 
@@ -124,6 +134,9 @@ impl<'a> Policy<'a> {
         }
         if !self.images.is_empty() {
             csp.push_str(&format!("; img-src {}", sources(&self.images)));
+        }
+        if !self.frames.is_empty() {
+            csp.push_str(&format!("; frame-src {}", sources(&self.frames)));
         }
         csp.push_str(&format!("; form-action {}", sources(&self.forms)));
         csp.push_str(&format!("; frame-ancestors {}", sources(&self.ancestors)));

@@ -172,6 +172,8 @@ pub(super) struct Texts {
 
     pub(super) logged_out_title: &'static str,
     pub(super) logged_out_text: &'static str,
+    pub(super) signing_out_title: &'static str,
+    pub(super) signing_out_text: &'static str,
     pub(super) log_out_title: &'static str,
     pub(super) log_out_text: &'static str,
     pub(super) log_out: &'static str,
@@ -303,6 +305,8 @@ const ENGLISH: Texts = Texts {
 
     logged_out_title: "You are signed out",
     logged_out_text: "You can close this window now.",
+    signing_out_title: "Signing you out",
+    signing_out_text: "The applications that you opened in this browser are signing you out, too. If nothing happens, choose Continue.",
     log_out_title: "Sign out?",
     log_out_text: "You will have to sign in again in the applications that you opened in this browser.",
     log_out: "Sign out",
@@ -426,6 +430,8 @@ const GERMAN: Texts = Texts {
 
     logged_out_title: "Sie sind abgemeldet",
     logged_out_text: "Sie können dieses Fenster jetzt schließen.",
+    signing_out_title: "Sie werden abgemeldet",
+    signing_out_text: "Auch die Anwendungen, die Sie in diesem Browser geöffnet haben, melden Sie gerade ab. Wenn nichts geschieht, wählen Sie Weiter.",
     log_out_title: "Abmelden?",
     log_out_text: "In den Anwendungen, die Sie in diesem Browser geöffnet haben, müssen Sie sich danach neu anmelden.",
     log_out: "Abmelden",

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::destination::Destination;
 use super::error::Back;
 use super::headers::{Headers, Opener, Policy};
 use super::lang::Texts;
@@ -12,6 +13,9 @@ use super::{Chrome, Frame, Page, render};
 pub struct LoggedOutPage<'a> {
     /// A way back to the application, where one is registered.
     pub back: Option<Back<'a>>,
+    /// What is opened in frames that nobody sees: addresses of applications that end their own sessions there
+    /// (OIDC Front-Channel Logout §3). Whether they do, nobody learns.
+    pub frames: &'a [Destination],
 }
 
 #[derive(Template)]
@@ -28,7 +32,36 @@ impl Page for LoggedOutPage<'_> {
     }
 
     fn headers(&self, chrome: &Chrome<'_>) -> Headers {
-        Policy::new(chrome.nonce, Opener::Cut).image(chrome.logo_url).headers()
+        Policy::new(chrome.nonce, Opener::Cut).image(chrome.logo_url).frames(self.frames).headers()
+    }
+}
+
+/// What is shown after a logout while applications end their own sessions in frames. It goes on by itself once all of
+/// them have loaded, and after three seconds whether or not they have; without script there is a link.
+#[derive(Clone)]
+pub struct SigningOutPage<'a> {
+    /// The registered address to go on to.
+    pub to: &'a Destination,
+    /// As in [`LoggedOutPage::frames`].
+    pub frames: &'a [Destination],
+}
+
+#[derive(Template)]
+#[template(path = "signing_out.html")]
+struct SigningOutTemplate<'a> {
+    page: &'a SigningOutPage<'a>,
+    frame: Frame<'a>,
+    t: &'static Texts,
+}
+
+impl Page for SigningOutPage<'_> {
+    fn render(&self, chrome: &Chrome<'_>) -> String {
+        render(&SigningOutTemplate { page: self, frame: chrome.frame(), t: chrome.lang.texts() })
+    }
+
+    fn headers(&self, chrome: &Chrome<'_>) -> Headers {
+        // Kept, as of the question before it.
+        Policy::new(chrome.nonce, Opener::Kept).script().image(chrome.logo_url).frames(self.frames).headers()
     }
 }
 

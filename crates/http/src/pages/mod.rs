@@ -1,7 +1,7 @@
 //! Every page that a person sees, and the two that carry an answer to a client.
 //!
 //! A page is a struct of what it shows. It renders to HTML that works on a phone, by keyboard and without script, loads
-//! nothing from anywhere, and it names the headers it has to be sent with:
+//! nothing from anywhere but the applications that a logout tells, and it names the headers it has to be sent with:
 //!
 //! ```
 //! use curfew_http::pages::{Chrome, Lang, LoggedOutPage, Nonce, Page};
@@ -9,7 +9,7 @@
 //!
 //! let nonce = Nonce::generate(&SystemEntropy);
 //! let chrome = Chrome { lang: Lang::German, tenant_name: "Acme", ..Chrome::new(&nonce) };
-//! let page = LoggedOutPage { back: None };
+//! let page = LoggedOutPage::default();
 //! let (headers, body) = (page.headers(&chrome), page.render(&chrome));
 //! # assert!(body.contains("abgemeldet") && !headers.is_empty());
 //! ```
@@ -47,7 +47,7 @@ pub use form_post::FormPostPage;
 pub use headers::{Headers, Nonce};
 pub use lang::Lang;
 pub use login::{LoginError, LoginPage};
-pub use logout::{LoggedOutPage, LogoutConfirmPage};
+pub use logout::{LoggedOutPage, LogoutConfirmPage, SigningOutPage};
 pub use setup::{SetupDonePage, SetupPage};
 pub use signup::SignupPage;
 pub use web_message::WebMessagePage;

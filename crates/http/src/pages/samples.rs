@@ -3,7 +3,7 @@
 use crate::pages::{
     Back, ConsentPage, ConsentScope, Destination, ErrorKind, ErrorPage, FormFault, FormPostPage,
     LoggedOutPage, LoginError, LoginPage, LogoutConfirmPage, Origin, Page, PasswordRules, SetupDonePage,
-    SetupPage, SignupPage, WebMessagePage,
+    SetupPage, SigningOutPage, SignupPage, WebMessagePage,
 };
 use curfew_model::Secret;
 
@@ -124,12 +124,18 @@ pub(crate) fn each(words: &Words<'_>, visit: &mut dyn FnMut(&'static str, &dyn P
         ("error-server", ErrorKind::Server, Some("server_error"), None),
     ] {
         let request_id = Some("01JD5Q2W7Y3K8R9TFV6XMB4HNE");
-        visit(name, &ErrorPage { kind, error, description, request_id, back });
+        visit(name, &ErrorPage { kind, error, description, request_id, back, frames: &[] });
     }
     visit("error-bare", &ErrorPage::default());
+    let frames =
+        ["https://app.example.com/out?iss=a&sid=b", "http://localhost:3000/out?sid=b", "http://[::1]:3000/"]
+            .map(|text| Destination::parse(text).expect("a URL"));
+    visit("error-frames", &ErrorPage { kind: ErrorKind::Request, frames: &frames, ..ErrorPage::default() });
 
     visit("logged-out", &LoggedOutPage::default());
-    visit("logged-out-back", &LoggedOutPage { back });
+    visit("logged-out-back", &LoggedOutPage { back, frames: &[] });
+    visit("logged-out-frames", &LoggedOutPage { back: None, frames: &frames });
+    visit("signing-out", &SigningOutPage { to: &callback, frames: &frames });
     let confirm = LogoutConfirmPage {
         action_url: "/u/logout",
         state,

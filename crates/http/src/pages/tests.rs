@@ -232,7 +232,7 @@ fn a_browser_can_fill_in_the_fields() {
 fn a_page_loads_nothing_and_runs_only_what_its_nonce_allows() {
     all(&PLAIN, |name, html, headers| {
         let csp = &headers["content-security-policy"];
-        let mut scripts = 0;
+        let (mut scripts, mut frames) = (0, 0);
         for (tag, keys, _) in tags(html) {
             match tag.as_str() {
                 "script" => {
@@ -241,7 +241,12 @@ fn a_page_loads_nothing_and_runs_only_what_its_nonce_allows() {
                     assert!(!keys.contains_key("src"), "{name}");
                 }
                 "style" => assert_eq!(keys["nonce"], NONCE, "{name}"),
-                "link" | "iframe" | "object" | "embed" | "base" | "img" => panic!("{name}: <{tag}>"),
+                "iframe" => {
+                    frames += 1;
+                    assert_eq!(keys["sandbox"], "allow-same-origin allow-scripts", "{name}");
+                    assert!(keys.contains_key("hidden"), "{name}");
+                }
+                "link" | "object" | "embed" | "base" | "img" => panic!("{name}: <{tag}>"),
                 _ => {}
             }
             for key in keys.keys() {
@@ -249,7 +254,12 @@ fn a_page_loads_nothing_and_runs_only_what_its_nonce_allows() {
             }
         }
         let page = name.split('.').next().unwrap();
-        let scripted = matches!(page, "form-post" | "web-message" | "setup-done");
+        let scripted = matches!(page, "form-post" | "web-message" | "setup-done" | "signing-out");
+        let framing = matches!(page, "error-frames" | "logged-out-frames" | "signing-out");
+        assert_eq!(frames, if framing { 3 } else { 0 }, "{name}");
+        // What a policy cannot name exactly stays shut out.
+        let allowed = csp.split("; ").find_map(|directive| directive.strip_prefix("frame-src "));
+        assert_eq!(allowed, framing.then_some("https://app.example.com http://localhost:3000"), "{name}");
         assert_eq!(scripts, usize::from(scripted), "{name}");
         assert_eq!(csp.contains("script-src"), scripted, "{name}");
         assert!(
