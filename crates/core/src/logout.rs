@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use curfew_model::config::Client;
+use curfew_model::config::{Client, ClientDoc};
 use curfew_model::{ClientId, Ctx, EndingCause, Failure, LogCode, Sid};
-use curfew_store::Lane;
+use curfew_store::{Lane, Tx};
 use curfew_tokens::claims::IdTokenHint;
 use curfew_tokens::{JwsAlg, parse_compact};
 use serde_json::json;
@@ -26,22 +26,53 @@ pub enum After {
     NotAllowed(String),
 }
 
-/// Ends the session behind a cookie, if it lives; the cookie is cleared in any case.
+/// How many applications the browser tells in one page; a person has fewer open, and each costs the page time.
+const FRAMES_MAX: usize = 20;
+
+/// How many participants with an address for the browser are looked at: those with one for logout tokens as well are
+/// told with those.
+const FRONT_CHANNEL_MAX: i64 = 100;
+
+/// Ends the session behind a cookie, if it lives; the cookie is cleared in any case. Answers the addresses that the
+/// browser has to open, each in a frame, to tell applications that nobody else can tell (OIDC Front-Channel Logout §2).
 pub async fn end_by_cookie(
     core: &Core,
     ctx: &Ctx,
     config: &TenantConfig,
     cookie: Option<&str>,
-) -> Result<Option<Sid>, Failure> {
-    let Some(cookie) = cookie else { return Ok(None) };
-    let Some(row) = sessions::find_by_cookie(core, ctx, config, cookie, None).await? else { return Ok(None) };
+) -> Result<Vec<String>, Failure> {
+    let Some(cookie) = cookie else { return Ok(Vec::new()) };
+    let Some(row) = sessions::find_by_cookie(core, ctx, config, cookie, None).await? else {
+        return Ok(Vec::new());
+    };
     let ending = Ending::new(EndingCause::RpLogout, Target::Session(row.sid), Actor::User);
     core.store
-        .transact(Lane::Endings, (ctx.clone(), ending), |tx, (ctx, ending)| {
-            Box::pin(async move { endings::end(tx, ctx, ending).await.map(|_| ()) })
+        .transact(Lane::Endings, (ctx.clone(), ending, row.sid), |tx, (ctx, ending, sid)| {
+            Box::pin(async move {
+                endings::end(tx, ctx, ending).await?;
+                // In the same transaction: who tries again after a failure finds the session as it was.
+                frames(tx, ctx, sid).await
+            })
         })
-        .await?;
-    Ok(Some(row.sid))
+        .await
+}
+
+/// What the browser has to open. `iss` and `sid` are always there: an application may need them, and none is disturbed.
+async fn frames(tx: &mut Tx, ctx: &Ctx, sid: &Sid) -> Result<Vec<String>, Failure> {
+    let documents = curfew_store::sessions::front_channel(tx, ctx.tenant, sid, FRONT_CHANNEL_MAX).await?;
+    let sid_text = sid.to_string();
+    let mut frames = Vec::new();
+    for text in documents {
+        let doc: ClientDoc = serde_json::from_str(&text).map_err(|_| Failure::Inconsistent {
+            table: "clients",
+            column: "doc",
+            id: sid_text.clone(),
+        })?;
+        if let Some(uri) = doc.front_channel().filter(|_| frames.len() < FRAMES_MAX) {
+            frames.push(redirect::with_query(uri, &[("iss", &*ctx.issuer), ("sid", &*sid_text)]));
+        }
+    }
+    Ok(frames)
 }
 
 /// Where `/v2/logout` leads: `returnTo` against the client's list, or the tenant's when no client is named; a client

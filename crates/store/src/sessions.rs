@@ -83,6 +83,11 @@ statements! {
     /// The clients that took part.
     pub CLIENTS = "select client_id from session_clients where tenant = $1 and user_key = $2 and session_key = $3 \
         order by joined_at, client_id";
+    /// The documents of those among them that have an address for the browser; the pattern only leaves out the others.
+    pub FRONT_CHANNEL = "select c.doc from session_clients sc \
+        join clients c on c.tenant = sc.tenant and c.client_id = sc.client_id \
+        where sc.tenant = $1 and sc.user_key = $2 and sc.session_key = $3 and c.doc like '%frontchannel_logout_uri%' \
+        order by sc.joined_at, sc.client_id limit $4";
     /// Moves the bound on the number of live sessions, and writes the parent row before the sessions are counted.
     pub COUNT_UP = "update user_access set sessions_bound = sessions_bound + 1 where tenant = $1 and user_key = $2 \
         returning sessions_bound";
@@ -422,6 +427,17 @@ pub async fn join_client(
 /// The clients that took part, in the order they came.
 pub async fn clients(tx: &mut Tx, tenant: TenantId, sid: &Sid) -> Result<Vec<ClientId>, Failure> {
     tx.all(&CLIENTS, params![tenant, &sid.user, &sid.session]).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// The documents (JSON) of clients that took part and may have a `frontchannel_logout_uri`, in the order they came.
+pub async fn front_channel(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    limit: i64,
+) -> Result<Vec<String>, Failure> {
+    let rows = tx.all(&FRONT_CHANNEL, params![tenant, &sid.user, &sid.session, limit]).await?;
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// Counts one more session and answers those beyond `cap`, least recently used first. The parent row is written in a

@@ -10,7 +10,7 @@ use curfew_store::{Lane, Tx};
 use curfew_tokens::cert::Certificate;
 use curfew_tokens::{SealKind, SigningAlg};
 use serde_json::{Value, json};
-use url::Url;
+use url::{Host, Url};
 
 use super::page::{Collector, Page, Window, scan};
 use super::write::Write;
@@ -244,7 +244,48 @@ fn check(doc: &Document) -> Result<(), Refused> {
             "token_endpoint_auth_method",
         ));
     }
+    check_front_channel(doc)?;
     check_initiators(doc)
+}
+
+/// Where the browser tells the application: at the origin of one of its callbacks (OIDC Front-Channel Logout §2), and
+/// one that a content security policy can name, which has no place for IPv6 addresses.
+fn check_front_channel(doc: &Document) -> Result<(), Refused> {
+    let refused = |problem: &str| Err(Refused::property(problem, "frontchannel_logout_uri"));
+    let Some(text) = doc.get("frontchannel_logout_uri").and_then(Value::as_str) else { return Ok(()) };
+    let clean = !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    let Some(url) = Url::parse(text).ok().filter(|_| clean) else {
+        return refused("Not an absolute URL");
+    };
+    let (nameable, loopback) = match url.host() {
+        Some(Host::Domain(name)) => (
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')),
+            name == "localhost" || name.ends_with(".localhost"),
+        ),
+        Some(Host::Ipv4(address)) => (true, address.is_loopback()),
+        Some(Host::Ipv6(_)) | None => (false, false),
+    };
+    if !(url.scheme() == "https" || url.scheme() == "http" && loopback) {
+        return refused("Must be https, or http on a loopback host");
+    }
+    if !nameable {
+        return refused("The host must be a name or an IPv4 address");
+    }
+    if url.fragment().is_some() {
+        return refused("Must not have a fragment");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return refused("Must not have a user name or a password");
+    }
+    let mut callbacks = doc.get("callbacks").and_then(Value::as_array).into_iter().flatten();
+    let at_home = |callback: &Value| {
+        let callback = callback.as_str().and_then(|callback| Url::parse(callback).ok());
+        callback.is_some_and(|callback| callback.origin() == url.origin())
+    };
+    if !callbacks.any(at_home) {
+        return refused("Must have the origin of one of the callbacks");
+    }
+    Ok(())
 }
 
 /// Of which endings the application wants to hear: of all, or of a list in which logouts always are.
@@ -668,6 +709,53 @@ mod tests {
                     assert!(message.ends_with(&named), "{message}");
                 }
                 other => panic!("{sent}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_browser_tells_applications_where_their_callbacks_are() {
+        let checked = |uri: &str| {
+            check(&made(
+                json!({"name": "x", "frontchannel_logout_uri": uri, "callbacks": ["https://app.example/cb",
+                "http://localhost:3000/cb", "http://127.0.0.1:4000/cb", "http://[::1]:5000/cb", "http://lan.example/cb",
+                "https://*.wild.example/cb", "app://callback", "https://under_score.example/", "not a URL"]}),
+            ))
+        };
+        for right in [
+            "https://app.example/out?a=b",
+            "https://APP.example:443/out",
+            "http://localhost:3000/out",
+            "http://127.0.0.1:4000",
+        ] {
+            assert_eq!(checked(right), Ok(()), "{right}");
+        }
+        for wrong in [
+            "",
+            "/out",
+            "app.example",
+            "https://app.example/out#top",
+            "https://app.example/out#",
+            "https://app.example:8443/out",
+            "http://app.example/out",
+            "http://lan.example/out",
+            "http://[::1]:5000/out",
+            "https://other.example/out",
+            "https://*.wild.example/out",
+            "https://a.wild.example/out",
+            "https://under_score.example/out",
+            "https://ada@app.example/out",
+            "https://ada:secret@app.example/out",
+            " https://app.example/out",
+            "https://app.example/o\nut",
+            "app://callback",
+            "javascript:alert(1)",
+        ] {
+            match checked(wrong) {
+                Err(Refused::Invalid { message, .. }) => {
+                    assert!(message.ends_with("on property frontchannel_logout_uri."), "{message}");
+                }
+                other => panic!("{wrong}: {other:?}"),
             }
         }
     }

@@ -33,6 +33,8 @@ in_a_box! {
             "claims_supported",
             "backchannel_logout_supported",
             "backchannel_logout_session_supported",
+            "frontchannel_logout_supported",
+            "frontchannel_logout_session_supported",
             "request_parameter_supported",
             "request_uri_parameter_supported",
             "end_session_endpoint",
@@ -42,6 +44,10 @@ in_a_box! {
             assert_eq!(here == value, !only_openid.contains(&&**name), "{name}");
         }
         assert_eq!(openid["request_parameter_supported"], false);
+        for logout in ["backchannel", "frontchannel"] {
+            assert_eq!(openid[format!("{logout}_logout_supported")], true);
+            assert_eq!(openid[format!("{logout}_logout_session_supported")], true);
+        }
         for later in [
             "device_authorization_endpoint",
             "mfa_challenge_endpoint",

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::form;
 use crate::App;
 use crate::cookies;
-use crate::pages::{ErrorKind, LoggedOutPage, LogoutConfirmPage};
+use crate::pages::{Destination, ErrorKind, ErrorPage, LoggedOutPage, LogoutConfirmPage, SigningOutPage};
 use crate::render::page::{Look, redirect};
 
 /// What the confirmation page's form carries, sealed: whose session, and where to then.
@@ -35,15 +35,29 @@ struct ConfirmState {
 /// How long a confirmation page may wait.
 const CONFIRM_SECONDS: i64 = 3600;
 
-fn go(app: &App, ctx: &Ctx, look: &Look, after: &After) -> Response {
+/// Goes on, over a page with `frames` where there are some.
+fn go(app: &App, ctx: &Ctx, look: &Look, after: &After, frames: &[Destination]) -> Response {
     match after {
-        After::Redirect(url) => redirect(url),
-        After::Page => look.page(StatusCode::OK, &LoggedOutPage::default()),
+        // A link to what a browser would run is no redirect: it would run here.
+        After::Redirect(url) => match Destination::parse(url).filter(|_| !frames.is_empty()) {
+            Some(to) => look.page(StatusCode::OK, &SigningOutPage { to: &to, frames }),
+            None => redirect(url),
+        },
+        After::Page => look.page(StatusCode::OK, &LoggedOutPage { frames, ..LoggedOutPage::default() }),
         After::NotAllowed(url) => {
             let shown: String = url.chars().filter(char::is_ascii_graphic).take(200).collect();
             let text = format!("The address \"{shown}\" is not among the allowed logout URLs");
             logout::log_refused(&app.core, ctx, None, &text);
-            look.error(ctx, StatusCode::BAD_REQUEST, ErrorKind::Request, "invalid_request", &text)
+            let request_id = ctx.request.id.to_string();
+            let page = ErrorPage {
+                kind: ErrorKind::Request,
+                error: Some("invalid_request"),
+                description: Some(&text),
+                request_id: Some(&request_id),
+                frames,
+                ..ErrorPage::default()
+            };
+            look.page(StatusCode::BAD_REQUEST, &page)
         }
     }
 }
@@ -56,8 +70,9 @@ async fn end_and_go(
     look: &Look,
     after: &After,
 ) -> Result<Response, Failure> {
-    logout::end_by_cookie(&app.core, ctx, config, cookies::session(headers, ctx)).await?;
-    let mut response = go(app, ctx, look, after);
+    let frames = logout::end_by_cookie(&app.core, ctx, config, cookies::session(headers, ctx)).await?;
+    let frames: Vec<Destination> = frames.iter().filter_map(|url| Destination::parse(url)).collect();
+    let mut response = go(app, ctx, look, after, &frames);
     cookies::clear_session(response.headers_mut(), ctx);
     Ok(response)
 }
@@ -154,7 +169,7 @@ fn ask(
     after: &After,
 ) -> Response {
     let Some(sid) = cookie.and_then(|cookie| sessions::sid_of_cookie(config, cookie)) else {
-        return go(app, ctx, look, after);
+        return go(app, ctx, look, after, &[]);
     };
     let (to, refused) = match after {
         After::Redirect(url) => (Some(url.clone()), None),
@@ -219,6 +234,6 @@ pub(super) async fn confirm(
             Err(failure) => look.failure(&ctx, &failure),
         }
     } else {
-        go(&app, &ctx, &look, &after)
+        go(&app, &ctx, &look, &after, &[])
     }
 }

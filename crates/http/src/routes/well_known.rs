@@ -136,6 +136,8 @@ fn document(ctx: &Ctx, config: &TenantConfig, openid: bool) -> Value {
         );
         set("backchannel_logout_supported", json!(true));
         set("backchannel_logout_session_supported", json!(true));
+        set("frontchannel_logout_supported", json!(true));
+        set("frontchannel_logout_session_supported", json!(true));
         set("request_parameter_supported", json!(false));
         set("request_uri_parameter_supported", json!(false));
         if config.settings.oidc_logout.rp_logout_end_session_endpoint_discovery != Some(false) {

@@ -182,6 +182,9 @@ pub struct ClientDoc {
     /// Logout tokens.
     #[serde(default, deserialize_with = "null_as_default")]
     pub oidc_logout: OidcLogout,
+    /// Where a frame of the page after a logout tells the application.
+    #[serde(default)]
+    pub frontchannel_logout_uri: Option<String>,
     /// Skips the confirmation for callbacks anybody could register.
     #[serde(default)]
     pub skip_non_verifiable_callback_uri_confirmation_prompt: Option<bool>,
@@ -200,6 +203,13 @@ pub struct ClientDoc {
     /// Audience when the request names none (`default_audience` of client_credentials requests).
     #[serde(default)]
     pub default_audience: Option<String>,
+}
+
+impl ClientDoc {
+    /// Where the browser has to tell the application that a session is over: only where nobody else does.
+    pub fn front_channel(&self) -> Option<&str> {
+        self.frontchannel_logout_uri.as_deref().filter(|_| self.oidc_logout.url().is_none())
+    }
 }
 
 fn yes() -> bool {
