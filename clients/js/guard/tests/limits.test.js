@@ -116,11 +116,9 @@ test('a guard that was closed lets nothing pass and asks nobody', async (t) => {
   waiting.close();
   await rejected;
   await eventually(() => fake.streams === 0, 'the stream is closed');
-  // What was on its way when they were closed may still arrive; a check would ask here.
-  const asked = () => fake.count('oauth/introspect') + fake.count('.well-known/jwks.json');
-  const before = asked();
   assert.equal((await guard.check(await fake.token())).status, 503);
-  assert.equal(asked(), before);
+  // Here it would ask about a token. What was on its way elsewhere when they were closed may still arrive.
+  assert.equal(fake.count('oauth/introspect'), 0);
   assert.equal(guard.status().problem, 'closed');
   guard.close();
 });
