@@ -6,11 +6,17 @@ pub mod page;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use curfew_model::Failure;
+use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+
+use crate::server::Endless;
 
 /// A JSON answer that nobody may keep.
 pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
@@ -20,6 +26,18 @@ pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// An answer of server-sent events (HTML Living Standard §9.2) that goes on for as long as its client reads.
+pub fn events(events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
+    let mut response = Response::new(Body::from_stream(events));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx holds answers back unless it is told not to.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response.extensions_mut().insert(Endless);
     response
 }
 

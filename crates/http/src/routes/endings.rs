@@ -21,8 +21,7 @@ use serde_json::json;
 
 use super::form;
 use crate::App;
-use crate::render::{json as json_response, oauth, set_retry_after};
-use crate::server::Endless;
+use crate::render::{events as event_stream, json as json_response, oauth, set_retry_after};
 
 /// Seconds between two probes of a guard.
 const PROBE_SECONDS: u32 = 1;
@@ -115,14 +114,7 @@ fn events(app: Arc<App>, ctx: Ctx, stream: Stream) -> Response {
         let text = write(&event, &stream, app.core.feed.node());
         Some((Ok::<_, Infallible>(Bytes::from(text)), (app, ctx, stream)))
     });
-    let mut response = Response::new(Body::from_stream(events));
-    let own = response.headers_mut();
-    own.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    own.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx holds answers back unless it is told not to.
-    own.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response.extensions_mut().insert(Endless);
-    response
+    event_stream(events)
 }
 
 /// An event as it is sent (HTML Living Standard §9.2).

@@ -6,21 +6,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
 use curfew_core::feed::live::{self, Line, News, NoLine, TICKET_SECONDS};
 use curfew_model::Ctx;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, VARY};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::form;
 use crate::App;
-use crate::render::{json as json_response, oauth, set_retry_after};
-use crate::server::Endless;
+use crate::render::{events as event_stream, json as json_response, oauth, set_retry_after};
 
 /// Trades an ID token for a ticket.
 pub(super) async fn ticket(
@@ -92,13 +90,7 @@ fn events(app: Arc<App>, ctx: Ctx, line: Line) -> Response {
         };
         Some((Ok::<_, Infallible>(Bytes::from(text)), (app, ctx, line)))
     });
-    let mut response = Response::new(Body::from_stream(events));
-    let own = response.headers_mut();
-    own.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    own.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    own.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response.extensions_mut().insert(Endless);
-    response
+    event_stream(events)
 }
 
 fn origin(headers: &HeaderMap) -> Option<&str> {
