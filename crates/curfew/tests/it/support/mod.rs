@@ -252,6 +252,8 @@ impl Curfew {
     /// Runs the background sweep once, after what comes before it in a server that runs.
     pub(crate) async fn sweep(&self) -> curfew_core::sweep::Swept {
         self.deliver().await;
+        // Log rows still on their way would be left to the next sweep.
+        self.core.logs.drain().await;
         curfew_core::sweep::sweep(&self.core, &job_ctx(&self.core, ISSUER)).await.expect("the sweep")
     }
 
