@@ -111,6 +111,11 @@ impl TenantConfig {
         self.connections.iter().find(|connection| connection.id == id)
     }
 
+    /// What a connection is called.
+    pub fn connection_name(&self, id: &str) -> Option<String> {
+        self.connection(id).map(|connection| connection.name.clone())
+    }
+
     /// A connection by name or realm.
     pub fn connection_by_name(&self, name: &str) -> Option<&Connection> {
         self.connections

@@ -6,6 +6,7 @@
 
 pub mod access_tokens;
 pub mod authorize;
+mod changes;
 pub mod clients;
 pub mod config;
 pub mod deliveries;

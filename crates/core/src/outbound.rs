@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Debug};
 
+use curfew_model::Secret;
 use futures_util::future::BoxFuture;
 use url::Url;
 
@@ -13,6 +14,26 @@ pub struct Reply {
     pub status: u16,
     /// `Retry-After`, as it was sent.
     pub retry_after: Option<String>,
+    /// The body, as far as it is text.
+    pub body: String,
+}
+
+/// What is sent to an application.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// `Content-Type` of the body.
+    pub content_type: &'static str,
+    /// Other headers, by name; what they say may be a secret.
+    pub headers: Vec<(&'static str, Secret<String>)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Post {
+    /// A form (`application/x-www-form-urlencoded`).
+    pub fn form(body: String) -> Self {
+        Self { content_type: "application/x-www-form-urlencoded", headers: Vec::new(), body }
+    }
 }
 
 /// Why there was no whole answer, for the operator. Whether the request arrived is unknown.
@@ -30,8 +51,8 @@ pub trait Outbound: Debug + Send + Sync {
     /// Whether requests to an address could be sent, as far as that is known beforehand; why not otherwise.
     fn admits(&self, url: &Url) -> Result<(), String>;
 
-    /// Sends a form, and waits for the answer, for a bounded time.
-    fn post_form(&self, url: Url, form: String) -> BoxFuture<'_, Result<Reply, NoReply>>;
+    /// Sends something, and waits for the answer, for a bounded time.
+    fn post(&self, url: Url, post: Post) -> BoxFuture<'_, Result<Reply, NoReply>>;
 }
 
 /// No way out: for servers that only answer.
@@ -43,7 +64,7 @@ impl Outbound for Closed {
         if url.scheme() == "https" { Ok(()) } else { Err("the scheme is not https".to_owned()) }
     }
 
-    fn post_form(&self, _: Url, _: String) -> BoxFuture<'_, Result<Reply, NoReply>> {
+    fn post(&self, _: Url, _: Post) -> BoxFuture<'_, Result<Reply, NoReply>> {
         Box::pin(async { Err(NoReply("this server sends nothing".to_owned())) })
     }
 }

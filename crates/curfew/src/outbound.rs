@@ -1,10 +1,10 @@
-//! The way out to applications: the rules ask for a form to be sent, the one client sends it.
+//! The way out to applications: the rules say what is sent, the one client sends it.
 
-use curfew_core::outbound::{NoReply, Outbound, Reply};
+use curfew_core::outbound::{NoReply, Outbound, Post, Reply};
 use curfew_egress::{Egress, Outgoing, Policy, RootsError};
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::config::Config;
@@ -28,26 +28,24 @@ impl Outbound for Applications {
         self.egress.policy().admit(url).map_err(|refused| refused.to_string())
     }
 
-    fn post_form(&self, url: Url, form: String) -> BoxFuture<'_, Result<Reply, NoReply>> {
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        let outgoing = Outgoing {
-            method: Method::POST,
-            url,
-            headers: HeaderMap::from_iter([(CONTENT_TYPE, kind)]),
-            body: form.into(),
-        };
+    fn post(&self, url: Url, post: Post) -> BoxFuture<'_, Result<Reply, NoReply>> {
         Box::pin(async move {
-            match self.egress.send(outgoing).await {
-                Ok(answer) => Ok(Reply {
-                    status: answer.status.as_u16(),
-                    retry_after: answer
-                        .headers
-                        .get(RETRY_AFTER)
-                        .and_then(|value| value.to_str().ok())
-                        .map(str::to_owned),
-                }),
-                Err(fault) => Err(NoReply(fault.to_string())),
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(post.content_type));
+            for (name, value) in &post.headers {
+                let mut value = HeaderValue::from_str(value.expose())
+                    .map_err(|_| NoReply(format!("the configured {name} is no header value")))?;
+                value.set_sensitive(true);
+                headers.insert(HeaderName::from_static(name), value);
             }
+            let outgoing = Outgoing { method: Method::POST, url, headers, body: post.body.into() };
+            let answer = self.egress.send(outgoing).await.map_err(|fault| NoReply(fault.to_string()))?;
+            let retry_after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            Ok(Reply {
+                status: answer.status.as_u16(),
+                retry_after: retry_after.map(str::to_owned),
+                body: String::from_utf8_lossy(&answer.body).into_owned(),
+            })
         })
     }
 }

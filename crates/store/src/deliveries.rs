@@ -1,4 +1,4 @@
-//! What must be told to applications, and whether they have heard it.
+//! What must be told to applications and streams, and whether they have heard it.
 //!
 //! A delivery is picked by a short lease: the update that takes it counts the attempt and moves `next_at` behind the
 //! lease, so that a node that dies with it gives it back by itself. No transaction is open while the receiver is asked.
@@ -12,40 +12,39 @@ use crate::{Row, Tx, params, statements};
 /// What a delivery is made of, in the order in which [`delivery`] reads it.
 macro_rules! columns {
     () => {
-        "delivery_id, ending_id, client_id, user_key, session_key, counter, sub, issuer, url, alg, initiator, state, \
-        attempts, next_at, retry_until, last_status, last_error, created_at, settled_at"
+        "delivery_id, ending_id, kind, receiver, sub, issuer, user_key, session_key, counter, url, alg, initiator, \
+        event_type, body, state, attempts, next_at, retry_until, last_status, last_error, created_at, settled_at"
     };
 }
 
 statements! {
     /// A delivery, unless it is there.
-    pub INSERT = "insert into deliveries (tenant, delivery_id, ending_id, kind, client_id, user_key, session_key, counter, \
-        sub, issuer, url, alg, initiator, state, attempts, next_at, retry_until, created_at) \
-        values ($1, $2, $3, 'backchannel', $4, $5, $6, $7, $8, $9, $10, $11, $12, 'waiting', $13, $14, $15, $16) \
+    pub INSERT = "insert into deliveries (tenant, delivery_id, ending_id, kind, receiver, sub, issuer, user_key, \
+        session_key, counter, url, alg, initiator, event_type, body, state, attempts, next_at, retry_until, created_at) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'waiting', $16, $17, $18, $19) \
         on conflict do nothing";
-    /// Clients that have a delivery due. Goes from one client with waiting deliveries to the next, however many each
-    /// has.
-    pub DUE_CLIENTS = "with recursive waiting(client_id) as (\
-            select min(d.client_id) from deliveries d where d.tenant = $1 and d.state = 'waiting' \
+    /// Receivers that have a delivery due. Goes from one with waiting deliveries to the next, however many each has.
+    pub DUE_RECEIVERS = "with recursive waiting(receiver) as (\
+            select min(d.receiver) from deliveries d where d.tenant = $1 and d.state = 'waiting' \
             union all \
-            select (select min(d.client_id) from deliveries d \
-                where d.tenant = $1 and d.state = 'waiting' and d.client_id > w.client_id) \
-            from waiting w where w.client_id is not null) \
-        select w.client_id from waiting w where w.client_id is not null and exists (select 1 from deliveries d \
-            where d.tenant = $1 and d.state = 'waiting' and d.client_id = w.client_id and d.next_at <= $2)";
-    /// Takes due deliveries of a client until `$4`, and counts the attempt, before it is made. Several nodes pick
+            select (select min(d.receiver) from deliveries d \
+                where d.tenant = $1 and d.state = 'waiting' and d.receiver > w.receiver) \
+            from waiting w where w.receiver is not null) \
+        select w.receiver from waiting w where w.receiver is not null and exists (select 1 from deliveries d \
+            where d.tenant = $1 and d.state = 'waiting' and d.receiver = w.receiver and d.next_at <= $2)";
+    /// Takes due deliveries of a receiver until `$4`, and counts the attempt, before it is made. Several nodes pick
     /// at once: on PostgreSQL each passes over what another is taking. What is to be taken is found once there: a plan
     /// that asked anew for each row would find others each time, and take more than `$5`.
     pub PICK = {
         postgres: concat!("with due as materialized (select d.delivery_id from deliveries d \
-                where d.tenant = $1 and d.client_id = $2 and d.state = 'waiting' and d.next_at <= $3 \
+                where d.tenant = $1 and d.receiver = $2 and d.state = 'waiting' and d.next_at <= $3 \
                 order by d.next_at limit $5 for update skip locked) \
             update deliveries set attempts = attempts + 1, leased_until = $4, next_at = $4 \
             where tenant = $1 and state = 'waiting' and next_at <= $3 \
             and delivery_id in (select due.delivery_id from due) returning ", columns!()),
         sqlite: concat!("update deliveries set attempts = attempts + 1, leased_until = $4, next_at = $4 \
             where tenant = $1 and state = 'waiting' and next_at <= $3 and delivery_id in (\
-                select d.delivery_id from deliveries d where d.tenant = $1 and d.client_id = $2 and d.state = 'waiting' \
+                select d.delivery_id from deliveries d where d.tenant = $1 and d.receiver = $2 and d.state = 'waiting' \
                 and d.next_at <= $3 order by d.next_at limit $5) \
             returning ", columns!()),
     };
@@ -73,7 +72,7 @@ statements! {
     pub FIND = ("select ", columns!(), " from deliveries where tenant = $1 and delivery_id = $2");
     /// What an ending told: those first that wait, those last that have confirmed.
     pub OF_ENDING = ("select ", columns!(), " from deliveries where tenant = $1 and ending_id = $2 \
-        order by case state when 'waiting' then 0 when 'confirmed' then 2 else 1 end, client_id, delivery_id limit $3");
+        order by case state when 'waiting' then 0 when 'confirmed' then 2 else 1 end, receiver, delivery_id limit $3");
     /// How many of them are in each state.
     pub STATES_OF_ENDING = "select state, count(*) from deliveries where tenant = $1 and ending_id = $2 group by state";
     /// Deliveries in a state, by key.
@@ -82,9 +81,15 @@ statements! {
     /// A dead letter is to be tried again, with all its time.
     pub REVIVE = "update deliveries set state = 'waiting', settled_at = null, attempts = 0, next_at = $3, retry_until = $4 \
         where tenant = $1 and delivery_id = $2 and state = 'dead'";
-    /// How it stands with a client's deliveries: how many in each state, the newest confirmation, the oldest waiting.
+    /// How it stands with a receiver's deliveries: how many in each state, the newest confirmation, the oldest waiting.
     pub HEALTH = "select state, count(*), max(settled_at), min(created_at) from deliveries \
-        where tenant = $1 and client_id = $2 group by state";
+        where tenant = $1 and receiver = $2 and kind = $3 group by state";
+    /// What waits for a receiver is due from now on.
+    pub RELEASE = "update deliveries set next_at = $3, retry_until = $4, leased_until = null \
+        where tenant = $1 and receiver = $2 and state = 'waiting'";
+    /// What waits for a receiver is not sent any more.
+    pub CANCEL = "update deliveries set state = 'cancelled', settled_at = $3, leased_until = null, last_error = $4 \
+        where tenant = $1 and receiver = $2 and state = 'waiting'";
     /// Dead letters that nobody has retried.
     pub EXPIRE = "update deliveries set state = 'expired', settled_at = $3 \
         where tenant = $1 and state = 'dead' and settled_at < $2";
@@ -138,31 +143,101 @@ impl DeliveryState {
 /// The key of a delivery.
 pub type DeliveryId = [u8; 16];
 
-/// One delivery.
+/// Who is told: a client's id or a stream's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReceiverId(pub String);
+
+impl std::fmt::Display for ReceiverId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What kinds of messages there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// OIDC Back-Channel Logout, to a client.
+    LogoutToken,
+    /// A security event token, to a stream of the Shared Signals Framework.
+    SecurityEvent,
+    /// An event, to an event stream.
+    Event,
+}
+
+impl Kind {
+    /// As it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LogoutToken => "logout_token",
+            Self::SecurityEvent => "security_event",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// What is told.
 #[derive(Debug, Clone)]
-pub struct Delivery {
-    /// Its key.
-    pub id: DeliveryId,
-    /// Of which ending it tells.
-    pub ending: EndingId,
-    /// Whom.
-    pub client_id: ClientId,
+pub enum Message {
+    /// A client is told of ended sessions.
+    LogoutToken(LogoutToken),
+    /// A stream of the Shared Signals Framework is told of an event.
+    SecurityEvent(Event),
+    /// An event stream is.
+    Event(Event),
+}
+
+impl Message {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::LogoutToken(_) => Kind::LogoutToken,
+            Self::SecurityEvent(_) => Kind::SecurityEvent,
+            Self::Event(_) => Kind::Event,
+        }
+    }
+}
+
+/// What a logout token is made of, anew for each try.
+#[derive(Debug, Clone)]
+pub struct LogoutToken {
     /// Whose sessions ended.
     pub user: UserKey,
     /// Which one; `None` for all below `counter`.
     pub session: Option<SessionKey>,
     /// The counter that the ending gave the user, where it ended everything of theirs.
     pub counter: Option<i64>,
-    /// `sub`.
-    pub sub: Option<UserId>,
-    /// The issuer under which the sessions began.
-    pub issuer: String,
     /// Where to, while the application was there.
     pub url: String,
     /// How its tokens were signed, while it was there.
     pub alg: String,
     /// What is said to have ended them.
     pub initiator: Initiator,
+}
+
+/// What a stream is told.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its type, as the stream's standard spells it.
+    pub event_type: String,
+    /// JSON.
+    pub body: String,
+}
+
+/// One delivery.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its key.
+    pub id: DeliveryId,
+    /// Of which ending it tells; `None`: of a change that ended nothing.
+    pub ending: Option<EndingId>,
+    /// Whom.
+    pub receiver: ReceiverId,
+    /// What.
+    pub message: Message,
+    /// `sub` of whom it is about.
+    pub sub: Option<UserId>,
+    /// In whose name: of a logout token the issuer under which the sessions began.
+    pub issuer: String,
     /// Where it is.
     pub state: DeliveryState,
     /// Tries, this one included.
@@ -181,52 +256,101 @@ pub struct Delivery {
     pub settled_at: Option<Timestamp>,
 }
 
-fn delivery(row: &Row) -> Result<Delivery, Failure> {
+impl Delivery {
+    /// One that waits to be tried at once, and until `retry_until`.
+    pub fn new(
+        id: DeliveryId,
+        ending: Option<EndingId>,
+        (receiver, message): (ReceiverId, Message),
+        (sub, issuer): (Option<UserId>, String),
+        (now, retry_until): (Timestamp, Timestamp),
+    ) -> Self {
+        Self {
+            id,
+            ending,
+            receiver,
+            message,
+            sub,
+            issuer,
+            state: DeliveryState::Waiting,
+            attempts: 0,
+            next_at: now,
+            retry_until,
+            last_status: None,
+            last_error: None,
+            created_at: now,
+            settled_at: None,
+        }
+    }
+}
+
+/// Reads [`columns`].
+pub fn delivery(row: &Row) -> Result<Delivery, Failure> {
     let id: DeliveryId = row.get(0)?;
     let inconsistent = |column: &'static str| Failure::Inconsistent {
         table: "deliveries",
         column,
         id: format!("{:032x}", u128::from_be_bytes(id)),
     };
-    let (initiator, state): (String, String) = (row.get(10)?, row.get(11)?);
+    let event = || -> Result<Event, Failure> { Ok(Event { event_type: row.get(12)?, body: row.get(13)? }) };
+    let kind: String = row.get(2)?;
+    let message = match kind.as_str() {
+        "logout_token" => {
+            let initiator: String = row.get(11)?;
+            Message::LogoutToken(LogoutToken {
+                user: row.get(6)?,
+                session: row.get(7)?,
+                counter: row.get(8)?,
+                url: row.get(9)?,
+                alg: row.get(10)?,
+                initiator: Initiator::parse(&initiator).ok_or_else(|| inconsistent("initiator"))?,
+            })
+        }
+        "security_event" => Message::SecurityEvent(event()?),
+        "event" => Message::Event(event()?),
+        _ => return Err(inconsistent("kind")),
+    };
+    let state: String = row.get(14)?;
     Ok(Delivery {
         id,
         ending: row.get(1)?,
-        client_id: row.get(2)?,
-        user: row.get(3)?,
-        session: row.get(4)?,
-        counter: row.get(5)?,
-        sub: row.get(6)?,
-        issuer: row.get(7)?,
-        url: row.get(8)?,
-        alg: row.get(9)?,
-        initiator: Initiator::parse(&initiator).ok_or_else(|| inconsistent("initiator"))?,
+        receiver: ReceiverId(row.get(3)?),
+        message,
+        sub: row.get(4)?,
+        issuer: row.get(5)?,
         state: DeliveryState::parse(&state).ok_or_else(|| inconsistent("state"))?,
-        attempts: row.get(12)?,
-        next_at: row.get(13)?,
-        retry_until: row.get(14)?,
-        last_status: row.get(15)?,
-        last_error: row.get(16)?,
-        created_at: row.get(17)?,
-        settled_at: row.get(18)?,
+        attempts: row.get(15)?,
+        next_at: row.get(16)?,
+        retry_until: row.get(17)?,
+        last_status: row.get(18)?,
+        last_error: row.get(19)?,
+        created_at: row.get(20)?,
+        settled_at: row.get(21)?,
     })
 }
 
 /// Writes a delivery that waits; one with its key stays as it is.
 pub async fn insert(tx: &mut Tx, tenant: TenantId, new: &Delivery) -> Result<bool, Failure> {
+    let (token, event) = match &new.message {
+        Message::LogoutToken(token) => (Some(token), None),
+        Message::SecurityEvent(event) | Message::Event(event) => (None, Some(event)),
+    };
     let parameters = params![
         tenant,
         &new.id,
-        &new.ending,
-        &new.client_id,
-        &new.user,
-        new.session.as_ref(),
-        new.counter,
+        new.ending.as_ref(),
+        new.message.kind().as_str(),
+        &new.receiver.0,
         new.sub.as_ref(),
         &new.issuer,
-        &new.url,
-        &new.alg,
-        new.initiator.as_str(),
+        token.map(|token| &token.user),
+        token.and_then(|token| token.session.as_ref()),
+        token.and_then(|token| token.counter),
+        token.map(|token| token.url.as_str()),
+        token.map(|token| token.alg.as_str()),
+        token.map(|token| token.initiator.as_str()),
+        event.map(|event| event.event_type.as_str()),
+        event.map(|event| event.body.as_str()),
         new.attempts,
         new.next_at,
         new.retry_until,
@@ -235,20 +359,48 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, new: &Delivery) -> Result<boo
     Ok(tx.run(&INSERT, parameters).await? == 1)
 }
 
-/// Clients that have a delivery due.
-pub async fn due_clients(tx: &mut Tx, tenant: TenantId, now: Timestamp) -> Result<Vec<ClientId>, Failure> {
-    tx.all(&DUE_CLIENTS, params![tenant, now]).await?.iter().map(|row| row.get(0)).collect()
+/// Has everything that waits for a receiver tried now, and until `retry_until`.
+pub async fn release(
+    tx: &mut Tx,
+    tenant: TenantId,
+    receiver: &ReceiverId,
+    (now, retry_until): (Timestamp, Timestamp),
+) -> Result<u64, Failure> {
+    tx.run(&RELEASE, params![tenant, &receiver.0, now, retry_until]).await
 }
 
-/// Takes up to `limit` due deliveries of a client until `leased_until`. The attempt is counted before it is made.
+/// Gives up everything that waits for a receiver, because of `why`.
+pub async fn cancel(
+    tx: &mut Tx,
+    tenant: TenantId,
+    receiver: &ReceiverId,
+    (now, why): (Timestamp, &str),
+) -> Result<u64, Failure> {
+    tx.run(&CANCEL, params![tenant, &receiver.0, now, why]).await
+}
+
+/// Receivers that have a delivery due.
+pub async fn due_receivers(
+    tx: &mut Tx,
+    tenant: TenantId,
+    now: Timestamp,
+) -> Result<Vec<ReceiverId>, Failure> {
+    tx.all(&DUE_RECEIVERS, params![tenant, now]).await?.iter().map(|row| row.get(0).map(ReceiverId)).collect()
+}
+
+/// Takes up to `limit` due deliveries of a receiver until `leased_until`. The attempt is counted before it is made.
 pub async fn pick(
     tx: &mut Tx,
     tenant: TenantId,
-    client: &ClientId,
+    receiver: &ReceiverId,
     (now, leased_until): (Timestamp, Timestamp),
     limit: i64,
 ) -> Result<Vec<Delivery>, Failure> {
-    tx.all(&PICK, params![tenant, client, now, leased_until, limit]).await?.iter().map(delivery).collect()
+    tx.all(&PICK, params![tenant, &receiver.0, now, leased_until, limit])
+        .await?
+        .iter()
+        .map(delivery)
+        .collect()
 }
 
 /// Notes that the receiver has confirmed; `false` when it was known.
@@ -316,16 +468,17 @@ pub async fn has_newer_session(
     Ok(tx.maybe(&NEWER_SESSION, params![tenant, user, counter, client]).await?.is_some())
 }
 
-/// The sessions of a delivery's user below its counter in which its client took part, as far as they are still known,
-/// without those that ended by themselves and were told of then.
+/// The sessions of a user below a counter, begun under an issuer, in which a client took part, as far as they are still
+/// known, without those that ended by themselves and were told of then.
 pub async fn older_sessions(
     tx: &mut Tx,
     tenant: TenantId,
-    of: &Delivery,
+    user: &UserKey,
     counter: i64,
+    (client, issuer): (&ClientId, &str),
     limit: i64,
 ) -> Result<Vec<SessionKey>, Failure> {
-    let parameters = params![tenant, &of.user, counter, &of.client_id, &of.issuer, limit];
+    let parameters = params![tenant, user, counter, client, issuer, limit];
     tx.all(&OLDER_SESSIONS, parameters).await?.iter().map(|row| row.get(0)).collect()
 }
 
@@ -399,7 +552,7 @@ pub async fn revive(
     Ok(tx.run(&REVIVE, params![tenant, id, now, retry_until]).await? == 1)
 }
 
-/// How it stands with the deliveries of a client that are in one state.
+/// How it stands with the deliveries of a receiver that are in one state.
 #[derive(Debug, Clone)]
 pub struct Standing {
     /// Which state.
@@ -412,13 +565,17 @@ pub struct Standing {
     pub first_created_at: Timestamp,
 }
 
-/// How it stands with a client's deliveries.
-pub async fn health(tx: &mut Tx, tenant: TenantId, client: &ClientId) -> Result<Vec<Standing>, Failure> {
-    let rows = tx.all(&HEALTH, params![tenant, client]).await?;
+/// How it stands with a receiver's deliveries of a kind.
+pub async fn health(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (receiver, kind): (&ReceiverId, Kind),
+) -> Result<Vec<Standing>, Failure> {
+    let rows = tx.all(&HEALTH, params![tenant, &receiver.0, kind.as_str()]).await?;
     rows.iter()
         .map(|row| {
             Ok(Standing {
-                state: state(row, client.as_str())?,
+                state: state(row, &receiver.0)?,
                 count: row.get(1)?,
                 last_settled_at: row.get(2)?,
                 first_created_at: row.get(3)?,

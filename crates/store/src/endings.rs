@@ -11,8 +11,7 @@ statements! {
     pub INSERT = "insert into endings (tenant, ending_id, at, cause, user_key, user_id, session_key, grant_key, client_id, detail) \
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     /// Whom to tell is worked out from this later.
-    pub INSERT_FANOUT = "insert into fanouts (tenant, ending_id, created_at, scope, expanded_at) \
-        values ($1, $2, $3, $4, $5)";
+    pub INSERT_FANOUT = "insert into fanouts (tenant, ending_id, created_at, scope) values ($1, $2, $3, $4)";
     /// Takes the next position of a lane. The last statements of an ending's transaction, so that within a lane
     /// numbers appear in order and without gaps.
     pub NEXT_POSITION = "update feed_lanes set head = head + 1 where lane = $1 returning head";
@@ -135,9 +134,7 @@ pub async fn insert(
         &row.detail
     ];
     tx.run(&INSERT, parameters).await?;
-    // With nobody to tell there is nothing to expand.
-    let expanded_at = row.scope.is_none().then_some(row.at);
-    tx.run(&INSERT_FANOUT, params![tenant, &row.id, row.at, row.scope.as_deref(), expanded_at]).await?;
+    tx.run(&INSERT_FANOUT, params![tenant, &row.id, row.at, row.scope.as_deref()]).await?;
     tx.note_ending();
     for entry in entries {
         let lane = i64::from(lane_of(tx.engine(), entry, &row.id));

@@ -2,7 +2,7 @@
 //! page by page, while the participants are still there.
 
 use curfew_model::{
-    ClientId, EndingCause, EndingId, Failure, SessionKey, TenantId, Timestamp, UserId, UserKey,
+    ClientId, EndingCause, EndingId, Failure, GrantKey, SessionKey, TenantId, Timestamp, UserId, UserKey,
 };
 
 use crate::{Row, Tx, params, statements};
@@ -57,7 +57,8 @@ statements! {
     pub CLAIM = "update fanouts set created_at = created_at where tenant = $1 and ending_id = $2 and expanded_at is null \
         returning scope, reached, untold";
     /// The ending it belongs to.
-    pub ENDING = "select at, cause, user_key, user_id, session_key from endings where tenant = $1 and ending_id = $2";
+    pub ENDING = "select at, cause, user_key, user_id, session_key, grant_key, client_id, detail \
+        from endings where tenant = $1 and ending_id = $2";
     /// Notes how far the expansion has come, and with `$4` that it is over.
     pub REACH = "update fanouts set reached = $3, expanded_at = $4, untold = $5 where tenant = $1 and ending_id = $2";
     /// The participants of one session.
@@ -105,6 +106,12 @@ pub struct Claimed {
     pub user_id: Option<UserId>,
     /// Which session, where it is one.
     pub session: Option<SessionKey>,
+    /// Which grant, where it is one.
+    pub grant: Option<GrantKey>,
+    /// Which client, where it is one.
+    pub client_id: Option<ClientId>,
+    /// JSON: who did it, and whatever else the ending's log row says.
+    pub detail: String,
 }
 
 /// A client that took part in a session.
@@ -158,6 +165,9 @@ pub async fn claim(tx: &mut Tx, tenant: TenantId, ending: &EndingId) -> Result<O
         user: of.get(2)?,
         user_id: of.get(3)?,
         session: of.get(4)?,
+        grant: of.get(5)?,
+        client_id: of.get(6)?,
+        detail: of.get(7)?,
     }))
 }
 

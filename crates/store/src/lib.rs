@@ -8,6 +8,7 @@
 //! [`Store::command`] is the same for hot paths whose whole work is one statement on PostgreSQL.
 
 pub mod access;
+pub mod changes;
 pub mod client_grants;
 pub mod clients;
 pub mod codes;
@@ -40,6 +41,7 @@ pub use value::Value;
 /// The statements of every module, for the test that prepares each on both engines.
 const STATEMENTS: &[&[&Statement]] = &[
     access::ALL,
+    changes::ALL,
     client_grants::ALL,
     clients::ALL,
     codes::ALL,

@@ -120,10 +120,9 @@ statements! {
         and e.ending_id = f.ending_id where f.expanded_at is null and e.session_key is not null \
         and not exists (select 1 from sessions s where s.tenant = e.tenant and s.user_key = e.user_key \
             and s.session_key = e.session_key)";
-    /// A fan-out with nobody to tell is not left open.
-    pub FANOUTS_FOR_NOBODY = "select count(*) from fanouts where scope is null and expanded_at is null";
-    /// Each delivery tells of an ending.
-    pub DELIVERIES_WITHOUT_ENDING = "select count(*) from deliveries d where not exists (select 1 from endings e \
+    /// Each delivery tells of an ending, or of a change.
+    pub DELIVERIES_WITHOUT_ENDING = "select count(*) from deliveries d where (d.ending_id is not null \
+        or d.kind = 'logout_token') and not exists (select 1 from endings e \
         where e.tenant = d.tenant and e.ending_id = d.ending_id)";
     /// It waits, or it is over: never both, never in a state that nobody knows.
     pub DELIVERIES_HALF_SETTLED = "select count(*) from deliveries where (state = 'waiting') <> (settled_at is null) \
@@ -131,8 +130,11 @@ statements! {
     /// Nothing was confirmed without having been tried, nor by an answer that confirms nothing.
     pub DELIVERIES_CONFIRMED_BY_NOBODY = "select count(*) from deliveries where state = 'confirmed' \
         and (attempts = 0 or last_status is null or last_status < 200 or last_status > 299)";
-    /// Without a session a delivery says how far back it reaches.
-    pub DELIVERIES_OF_NOTHING = "select count(*) from deliveries where session_key is null and counter is null";
+    /// Each delivery has what its kind is made of; a logout token without a session says how far back it reaches.
+    pub DELIVERIES_OF_NOTHING = "select count(*) from deliveries where (kind = 'logout_token' and (user_key is null \
+        or (session_key is null and counter is null) or url is null or alg is null or initiator is null)) \
+        or (kind in ('security_event', 'event') and (event_type is null or body is null)) \
+        or kind not in ('logout_token', 'security_event', 'event')";
     /// Each feed entry belongs to an ending.
     pub ENTRIES_WITHOUT_ENDING = "select count(*) from feed_entries f where not exists (select 1 from endings e \
         where e.tenant = f.tenant and e.ending_id = f.ending_id)";

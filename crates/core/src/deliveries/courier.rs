@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use curfew_model::{ClientId, Ctx, Failure};
+use curfew_model::{Ctx, Failure};
 use curfew_store::Lane;
-use curfew_store::deliveries::{self, Delivery};
+use curfew_store::deliveries::{self, Delivery, ReceiverId};
 use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 
@@ -19,8 +19,8 @@ use crate::Core;
 
 /// How long a picked delivery is left to who picked it. Longer than a try may take, so that nobody else makes it too.
 const LEASE_SECONDS: i64 = 10;
-/// Applications whose deliveries are picked in one transaction: the first of many are asked while the next are picked.
-const CLIENTS_PER_PICK: usize = 16;
+/// Receivers whose deliveries are picked in one transaction: the first of many are asked while the next are picked.
+const RECEIVERS_PER_PICK: usize = 16;
 /// How often one looks without having been woken.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What tries under way have to come to an end when the server stops. Those that do not are made again.
@@ -31,15 +31,15 @@ const LAST_TRIES: Duration = Duration::from_secs(1);
 pub struct Limits {
     /// Tries in all.
     pub tries: usize,
-    /// Tries at one application.
-    pub tries_per_client: usize,
-    /// Tries at an application whose last one failed.
-    pub tries_per_failing_client: usize,
+    /// Tries at one receiver.
+    pub tries_per_receiver: usize,
+    /// Tries at a receiver whose last one failed.
+    pub tries_per_failing_receiver: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { tries: 64, tries_per_client: 8, tries_per_failing_client: 1 }
+        Self { tries: 64, tries_per_receiver: 8, tries_per_failing_receiver: 1 }
     }
 }
 
@@ -114,7 +114,7 @@ impl Courier {
         Ctx { now: self.core.clock.now(), ..self.ctx.clone() }
     }
 
-    /// Steps: 1 work out who has to hear of what ended, 2 pick what is due, of as many applications and as much of each
+    /// Steps: 1 work out who has to hear of what ended, 2 pick what is due, of as many receivers and as much of each
     /// as there is room for, 3 begin the tries.
     async fn look(&self, under_way: &mut JoinSet<()>, expand: bool) -> Result<More, Failure> {
         let ctx = self.now();
@@ -122,19 +122,19 @@ impl Courier {
         let due = self
             .core
             .store
-            .read(self.now(), |tx, ctx| Box::pin(deliveries::due_clients(tx, ctx.tenant, ctx.now)))
+            .read(self.now(), |tx, ctx| Box::pin(deliveries::due_receivers(tx, ctx.tenant, ctx.now)))
             .await?;
         let mut crowded = false;
-        for clients in self.desk.turns(due).chunks(CLIENTS_PER_PICK) {
-            let room = self.desk.room(clients);
-            crowded |= room.len() < clients.len();
+        for receivers in self.desk.turns(due).chunks(RECEIVERS_PER_PICK) {
+            let room = self.desk.room(receivers);
+            crowded |= room.len() < receivers.len();
             if room.is_empty() {
                 break;
             }
             for delivery in self.pick(&room).await? {
                 self.begin(under_way, delivery);
             }
-            // What an application has more of than it had room for is due as soon as a try ends.
+            // What a receiver has more of than it had room for is due as soon as a try ends.
             crowded = true;
         }
         Ok(match (open, crowded) {
@@ -144,16 +144,16 @@ impl Courier {
         })
     }
 
-    async fn pick(&self, room: &[(ClientId, usize)]) -> Result<Vec<Delivery>, Failure> {
+    async fn pick(&self, room: &[(ReceiverId, usize)]) -> Result<Vec<Delivery>, Failure> {
         self.core
             .store
             .transact(Lane::Ordinary, (self.now(), room.to_vec()), |tx, (ctx, room)| {
                 Box::pin(async move {
                     let times = (ctx.now, ctx.now.plus_seconds(LEASE_SECONDS));
                     let mut picked = Vec::new();
-                    for (client, tries) in room {
+                    for (receiver, tries) in room {
                         let limit = i64::try_from(*tries).unwrap_or(i64::MAX);
-                        picked.extend(deliveries::pick(tx, ctx.tenant, client, times, limit).await?);
+                        picked.extend(deliveries::pick(tx, ctx.tenant, receiver, times, limit).await?);
                     }
                     Ok(picked)
                 })
@@ -163,13 +163,13 @@ impl Courier {
 
     fn begin(&self, under_way: &mut JoinSet<()>, delivery: Delivery) {
         let (core, ctx) = (Arc::clone(&self.core), self.now());
-        let seat = Desk::sit(&self.desk, &delivery.client_id);
+        let seat = Desk::sit(&self.desk, &delivery.receiver);
         under_way.spawn(async move {
             match attempt(&core, &ctx, &delivery).await {
                 Ok(well) => seat.note(well),
                 Err(failure) => {
                     // The lease runs out, and the delivery is due again.
-                    tracing::error!(%failure, client_id = %delivery.client_id, "a delivery could not be tried");
+                    tracing::error!(%failure, receiver = %delivery.receiver, "a delivery could not be tried");
                 }
             }
         });
@@ -197,10 +197,10 @@ struct Desk {
 #[derive(Debug, Default)]
 struct Seats {
     taken: usize,
-    of_client: HashMap<ClientId, usize>,
-    failing: HashSet<ClientId>,
+    of_receiver: HashMap<ReceiverId, usize>,
+    failing: HashSet<ReceiverId>,
     /// Whose turn was last.
-    last: Option<ClientId>,
+    last: Option<ReceiverId>,
 }
 
 impl Desk {
@@ -208,61 +208,61 @@ impl Desk {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applications in turn: those after the one that was last come first, so that none waits for ever behind others.
-    fn turns(&self, mut due: Vec<ClientId>) -> Vec<ClientId> {
+    /// Receivers in turn: those after the one that was last come first, so that none waits for ever behind others.
+    fn turns(&self, mut due: Vec<ReceiverId>) -> Vec<ReceiverId> {
         due.sort_unstable();
         if let Some(last) = &self.seats().last {
-            let after = due.partition_point(|client| client <= last);
+            let after = due.partition_point(|receiver| receiver <= last);
             due.rotate_left(after);
         }
         due
     }
 
-    /// How many tries each of these applications has room for now; those without are left out.
-    fn room(&self, clients: &[ClientId]) -> Vec<(ClientId, usize)> {
+    /// How many tries each of these receivers has room for now; those without are left out.
+    fn room(&self, receivers: &[ReceiverId]) -> Vec<(ReceiverId, usize)> {
         let mut seats = self.seats();
         let mut left = self.limits.tries.saturating_sub(seats.taken);
         let mut room = Vec::new();
-        for client in clients {
-            let most = if seats.failing.contains(client) {
-                self.limits.tries_per_failing_client
+        for receiver in receivers {
+            let most = if seats.failing.contains(receiver) {
+                self.limits.tries_per_failing_receiver
             } else {
-                self.limits.tries_per_client
+                self.limits.tries_per_receiver
             };
-            let taken = seats.of_client.get(client).copied().unwrap_or(0);
+            let taken = seats.of_receiver.get(receiver).copied().unwrap_or(0);
             let tries = most.saturating_sub(taken).min(left);
             if tries > 0 {
                 left -= tries;
-                room.push((client.clone(), tries));
+                room.push((receiver.clone(), tries));
             }
         }
-        if let Some((client, _)) = room.last() {
-            seats.last = Some(client.clone());
+        if let Some((receiver, _)) = room.last() {
+            seats.last = Some(receiver.clone());
         }
         room
     }
 
-    fn sit(desk: &Arc<Self>, client: &ClientId) -> Seat {
+    fn sit(desk: &Arc<Self>, receiver: &ReceiverId) -> Seat {
         let mut seats = desk.seats();
         seats.taken += 1;
-        *seats.of_client.entry(client.clone()).or_default() += 1;
-        Seat { desk: Arc::clone(desk), client: client.clone() }
+        *seats.of_receiver.entry(receiver.clone()).or_default() += 1;
+        Seat { desk: Arc::clone(desk), receiver: receiver.clone() }
     }
 }
 
 /// Room for one try; given back when it is dropped, however the try ended.
 struct Seat {
     desk: Arc<Desk>,
-    client: ClientId,
+    receiver: ReceiverId,
 }
 
 impl Seat {
     fn note(&self, well: bool) {
         let mut seats = self.desk.seats();
         if well {
-            seats.failing.remove(&self.client);
+            seats.failing.remove(&self.receiver);
         } else {
-            seats.failing.insert(self.client.clone());
+            seats.failing.insert(self.receiver.clone());
         }
     }
 }
@@ -271,10 +271,10 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = self.desk.seats();
         seats.taken = seats.taken.saturating_sub(1);
-        if let Some(taken) = seats.of_client.get_mut(&self.client) {
+        if let Some(taken) = seats.of_receiver.get_mut(&self.receiver) {
             *taken = taken.saturating_sub(1);
             if *taken == 0 {
-                seats.of_client.remove(&self.client);
+                seats.of_receiver.remove(&self.receiver);
             }
         }
     }
@@ -284,24 +284,24 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    fn ids(names: &[&str]) -> Vec<ClientId> {
-        names.iter().map(|name| ClientId::from(*name)).collect()
+    fn ids(names: &[&str]) -> Vec<ReceiverId> {
+        names.iter().map(|name| ReceiverId((*name).to_owned())).collect()
     }
 
     fn desk(tries: usize) -> Arc<Desk> {
-        let limits = Limits { tries, tries_per_client: 3, tries_per_failing_client: 1 };
+        let limits = Limits { tries, tries_per_receiver: 3, tries_per_failing_receiver: 1 };
         Arc::new(Desk { limits, seats: Mutex::default() })
     }
 
     fn room(desk: &Desk, names: &[&str]) -> Vec<(String, usize)> {
-        desk.room(&ids(names)).into_iter().map(|(client, tries)| (client.0, tries)).collect()
+        desk.room(&ids(names)).into_iter().map(|(receiver, tries)| (receiver.0, tries)).collect()
     }
 
     #[test]
     fn nobody_takes_the_room_of_others() {
         let desk = desk(10);
-        let client = ClientId::from("a");
-        let mut sitting: Vec<Seat> = (0..3).map(|_| Desk::sit(&desk, &client)).collect();
+        let receiver = ReceiverId("a".to_owned());
+        let mut sitting: Vec<Seat> = (0..3).map(|_| Desk::sit(&desk, &receiver)).collect();
         assert_eq!(room(&desk, &["a", "b"]), [("b".to_owned(), 3)]);
         let seat = sitting.pop().expect("one of three");
         seat.note(false);
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(room(&desk, &["a"]), [], "two tries at one that fails");
         drop(sitting);
         assert_eq!(room(&desk, &["a"]), [("a".to_owned(), 1)]);
-        Desk::sit(&desk, &client).note(true);
+        Desk::sit(&desk, &receiver).note(true);
         assert_eq!(room(&desk, &["a"]), [("a".to_owned(), 3)]);
     }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use curfew_model::config::ClientDoc;
 use curfew_model::{ClientId, Ctx, EndingId, Failure, Initiator, LogCode, SessionKey, Sid, UserId, UserKey};
-use curfew_store::deliveries::{Delivery, DeliveryId, DeliveryState};
+use curfew_store::changes::{self, ChangeId};
+use curfew_store::deliveries::{Delivery, DeliveryId, LogoutToken, Message, ReceiverId};
 use curfew_store::fanouts::{self, Claimed, Fell, Ground, Participant};
 use curfew_store::{Lane, Tx, deliveries};
 use curfew_tokens::digest::sha256;
@@ -13,11 +14,14 @@ use serde_json::json;
 
 use super::TRIED_SECONDS;
 use crate::Core;
+use crate::changes::Change;
 use crate::endings::{Scope, initiator};
 use crate::logs::{self, LogEntry};
 
 /// Fan-outs that are expanded in one transaction.
 const FANOUTS_MAX: i64 = 50;
+/// Changes that are looked up at once.
+const CHANGES_MAX: i64 = 50;
 /// Participants of one fan-out in one transaction.
 const PARTICIPANTS_MAX: i64 = 200;
 /// Sessions looked at in one transaction where it is not known whose they are.
@@ -27,10 +31,39 @@ const UNTOLD_MAX: usize = 100;
 /// Before every key.
 const FIRST: SessionKey = SessionKey([0; 12]);
 
-/// Expands what is open, a page of each. Answers whether there may be more.
+/// Expands what is open, of endings a page of each, of changes a page. Answers whether there may be more.
 ///
 /// Failure: when nothing could be expanded. A fan-out that cannot be is passed over, and tried again with the next call.
 pub(super) async fn expand(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
+    let endings = expand_endings(core, ctx).await?;
+    let changes = expand_changes(core, ctx).await?;
+    Ok(endings || changes)
+}
+
+/// Tells streams of what changed. What nobody asked for is told to nobody, and goes.
+async fn expand_changes(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
+    let open =
+        core.store.read(ctx.tenant, |tx, tenant| Box::pin(changes::open(tx, *tenant, CHANGES_MAX))).await?;
+    let more = !open.is_empty();
+    for id in open {
+        core.store
+            .transact(Lane::Ordinary, (ctx.clone(), id), |tx, (ctx, id)| Box::pin(expand_change(tx, ctx, id)))
+            .await?;
+    }
+    Ok(more)
+}
+
+async fn expand_change(tx: &mut Tx, ctx: &Ctx, id: &ChangeId) -> Result<(), Failure> {
+    let Some(row) = changes::take(tx, ctx.tenant, id).await? else { return Ok(()) };
+    let _: Change = serde_json::from_str(&row.doc).map_err(|_| Failure::Inconsistent {
+        table: "changes",
+        column: "doc",
+        id: format!("{:032x}", u128::from_be_bytes(row.id)),
+    })?;
+    Ok(())
+}
+
+async fn expand_endings(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
     let open =
         core.store.read(ctx.tenant, |tx, tenant| Box::pin(fanouts::open(tx, *tenant, FANOUTS_MAX))).await?;
     if open.is_empty() {
@@ -77,22 +110,41 @@ async fn expand_page(tx: &mut Tx, ctx: &Ctx, ending: &EndingId, claimed: &Claime
         |column: &'static str| Failure::Inconsistent { table: "fanouts", column, id: ending.to_string() };
     let scope: Option<Scope> =
         claimed.scope.as_deref().map(serde_json::from_str).transpose().map_err(|_| broken("scope"))?;
-    let (Some(scope), Some(initiator)) = (scope, initiator(claimed.cause)) else {
-        return fanouts::reach(tx, ctx.tenant, ending, None, Some(ctx.now), None).await;
-    };
     let mut untold: BTreeSet<ClientId> = match claimed.untold.as_deref() {
         Some(text) => serde_json::from_str(text).map_err(|_| broken("untold"))?,
         None => BTreeSet::new(),
     };
-    let page = page(tx, ctx, &scope, claimed).await?.ok_or_else(|| broken("reached"))?;
+    let page = match &scope {
+        Some(scope) => page(tx, ctx, scope, claimed).await?.ok_or_else(|| broken("reached"))?,
+        None => Page { participants: Vec::new(), next: None },
+    };
     let counter = match &scope {
-        Scope::Everything { counter, .. } => Some(*counter),
+        Some(Scope::Everything { counter, .. }) => Some(*counter),
         _ => None,
     };
-    let about = About { ending: *ending, initiator, counter, sub: claimed.user_id.clone() };
+    if let Some(initiator) = initiator(claimed.cause) {
+        let about = About { ending: *ending, initiator, counter, sub: claimed.user_id.clone() };
+        tell_clients(tx, ctx, &about, &page.participants, &mut untold).await?;
+        if page.next.is_none() && counter.is_some() && !untold.is_empty() {
+            name_untold(tx, ctx, &about, &untold).await?;
+        }
+    }
+    let untold = (!untold.is_empty()).then(|| json!(untold).to_string());
+    let expanded_at = page.next.is_none().then_some(ctx.now);
+    fanouts::reach(tx, ctx.tenant, ending, page.next.as_deref(), expanded_at, untold.as_deref()).await
+}
+
+/// Writes a delivery for each client that took part and wants to hear of it; `untold` gets those that have no address.
+async fn tell_clients(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    about: &About,
+    participants: &[Participant],
+    untold: &mut BTreeSet<ClientId>,
+) -> Result<(), Failure> {
     // A client is in a page once for each session, and its document is always the same.
     let mut documents: HashMap<ClientId, Option<ClientDoc>> = HashMap::new();
-    for participant in &page.participants {
+    for participant in participants {
         let doc = match documents.get(&participant.client_id) {
             Some(doc) => doc,
             None => {
@@ -108,20 +160,14 @@ async fn expand_page(tx: &mut Tx, ctx: &Ctx, ending: &EndingId, claimed: &Claime
                     untold.insert(participant.client_id.clone());
                 }
             }
-            Some(url) if doc.oidc_logout.hears_of(initiator) => {
+            Some(url) if doc.oidc_logout.hears_of(about.initiator) => {
                 let delivery = about.delivery(ctx, participant, url, doc);
                 deliveries::insert(tx, ctx.tenant, &delivery).await?;
             }
             Some(_) => {}
         }
     }
-    let over = page.next.is_none();
-    if over && counter.is_some() && !untold.is_empty() {
-        name_untold(tx, ctx, &about, &untold).await?;
-    }
-    let untold = (!untold.is_empty()).then(|| json!(untold).to_string());
-    let expanded_at = over.then_some(ctx.now);
-    fanouts::reach(tx, ctx.tenant, ending, page.next.as_deref(), expanded_at, untold.as_deref()).await
+    Ok(())
 }
 
 fn read(participant: &Participant) -> Result<Option<ClientDoc>, Failure> {
@@ -255,27 +301,21 @@ impl About {
     fn delivery(&self, ctx: &Ctx, to: &Participant, url: &str, doc: &ClientDoc) -> Delivery {
         let counter = self.counter.filter(|_| !doc.oidc_logout.backchannel_logout_session_required);
         let session = counter.is_none().then_some(to.session);
-        Delivery {
-            id: delivery_id(&self.ending, &to.client_id, &to.issuer, session.as_ref()),
-            ending: self.ending,
-            client_id: to.client_id.clone(),
+        let told = LogoutToken {
             user: to.user,
             session,
             counter,
-            sub: self.sub.clone().or_else(|| to.user_id.clone()),
-            issuer: to.issuer.clone(),
             url: url.to_owned(),
             alg: doc.jwt_configuration.alg.clone().unwrap_or_else(|| "RS256".to_owned()),
             initiator: self.initiator,
-            state: DeliveryState::Waiting,
-            attempts: 0,
-            next_at: ctx.now,
-            retry_until: ctx.now.plus_seconds(TRIED_SECONDS),
-            last_status: None,
-            last_error: None,
-            created_at: ctx.now,
-            settled_at: None,
-        }
+        };
+        Delivery::new(
+            delivery_id(&self.ending, &to.client_id, &to.issuer, session.as_ref()),
+            Some(self.ending),
+            (ReceiverId(to.client_id.0.clone()), Message::LogoutToken(told)),
+            (self.sub.clone().or_else(|| to.user_id.clone()), to.issuer.clone()),
+            (ctx.now, ctx.now.plus_seconds(TRIED_SECONDS)),
+        )
     }
 }
 

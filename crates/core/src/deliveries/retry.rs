@@ -1,4 +1,4 @@
-//! When an application is asked again, and when not.
+//! When a receiver is asked again, and when not.
 
 use curfew_model::{Entropy, Timestamp};
 
@@ -12,7 +12,7 @@ const PAUSE_SECONDS_MAX: u64 = 3600;
 /// What becomes of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The application has confirmed (OIDC Back-Channel Logout §2.8).
+    /// The receiver has confirmed.
     Confirmed,
     /// It is not asked again.
     Dead(String),
@@ -20,28 +20,31 @@ pub(super) enum Verdict {
     Again(Timestamp, String),
 }
 
-/// Judges what an application answered to the `attempts`-th try.
+/// Judges what a receiver answered to the `attempts`-th try.
 ///
-/// An answer of 2xx confirms. 400 says that the token was understood and is not wanted, which another one will not
-/// change. Everything else is tried again: when the application says, if it does so with 429 or 503, else with a growing
+/// An answer of 2xx confirms. One that `refuses` says that the message was understood and is not wanted, and why: another
+/// one would not change that. Everything else is tried again: when the application says, if it does so with 429 or 503, else with a growing
 /// pause; until `retry_until`, and at least once.
 pub(super) fn judge(
     answer: &Result<Reply, NoReply>,
+    refuses: impl Fn(&Reply) -> Option<String>,
     attempts: i64,
     (now, retry_until): (Timestamp, Timestamp),
     entropy: &dyn Entropy,
 ) -> Verdict {
     let error = match answer {
         Ok(reply) if (200..=299).contains(&reply.status) => return Verdict::Confirmed,
-        Ok(reply) if reply.status == 400 => return Verdict::Dead("the application answered 400".to_owned()),
-        Ok(reply) => format!("the application answered {}", reply.status),
+        Ok(reply) => match refuses(reply) {
+            Some(why) => return Verdict::Dead(why),
+            None => format!("the receiver answered {}", reply.status),
+        },
         Err(no_reply) => no_reply.to_string(),
     };
     if now >= retry_until {
         return Verdict::Dead(error);
     }
     let mut pause = pause_micros(attempts, entropy);
-    if let Ok(Reply { status: 429 | 503, retry_after: Some(asked) }) = answer
+    if let Ok(Reply { status: 429 | 503, retry_after: Some(asked), .. }) = answer
         && let Some(asked) = asked_micros(asked, now)
     {
         pause = pause.max(asked.min(PAUSE_SECONDS_MAX * 1_000_000));
@@ -79,11 +82,15 @@ mod tests {
     const UNTIL: Timestamp = Timestamp::from_seconds(1_767_225_600 + 86_400);
 
     fn reply(status: u16, retry_after: Option<&str>) -> Result<Reply, NoReply> {
-        Ok(Reply { status, retry_after: retry_after.map(str::to_owned) })
+        Ok(Reply { status, retry_after: retry_after.map(str::to_owned), body: String::new() })
+    }
+
+    fn refuses(reply: &Reply) -> Option<String> {
+        (reply.status == 400).then(|| "no".to_owned())
     }
 
     fn after(answer: &Result<Reply, NoReply>, attempts: i64) -> f64 {
-        match judge(answer, attempts, (NOW, UNTIL), &SystemEntropy) {
+        match judge(answer, refuses, attempts, (NOW, UNTIL), &SystemEntropy) {
             Verdict::Again(at, _) => at.since(NOW).as_secs_f64(),
             other => panic!("{other:?}"),
         }
@@ -92,16 +99,19 @@ mod tests {
     #[test]
     fn what_confirms_and_what_is_final() {
         for status in [200, 201, 204] {
-            assert_eq!(judge(&reply(status, None), 1, (NOW, UNTIL), &SystemEntropy), Verdict::Confirmed);
+            assert_eq!(
+                judge(&reply(status, None), refuses, 1, (NOW, UNTIL), &SystemEntropy),
+                Verdict::Confirmed
+            );
         }
-        let dead = judge(&reply(400, Some("1")), 1, (NOW, UNTIL), &SystemEntropy);
+        let dead = judge(&reply(400, Some("1")), refuses, 1, (NOW, UNTIL), &SystemEntropy);
         assert!(matches!(dead, Verdict::Dead(_)), "{dead:?}");
         // When the time is over the try that was made was the last, whatever it found out but a confirmation.
         for answer in [reply(500, None), reply(429, Some("1")), Err(NoReply("gone".into()))] {
-            let verdict = judge(&answer, 30, (UNTIL, UNTIL), &SystemEntropy);
+            let verdict = judge(&answer, refuses, 30, (UNTIL, UNTIL), &SystemEntropy);
             assert!(matches!(verdict, Verdict::Dead(_)), "{answer:?}");
         }
-        let late = judge(&reply(200, None), 30, (UNTIL, UNTIL), &SystemEntropy);
+        let late = judge(&reply(200, None), refuses, 30, (UNTIL, UNTIL), &SystemEntropy);
         assert_eq!(late, Verdict::Confirmed);
     }
 
@@ -131,7 +141,7 @@ mod tests {
         }
         // It does not get past the end either.
         let late = UNTIL.plus_seconds(-5);
-        let verdict = judge(&reply(429, Some("120")), 1, (late, UNTIL), &SystemEntropy);
+        let verdict = judge(&reply(429, Some("120")), refuses, 1, (late, UNTIL), &SystemEntropy);
         assert!(matches!(verdict, Verdict::Again(at, _) if at == UNTIL), "{verdict:?}");
     }
 }

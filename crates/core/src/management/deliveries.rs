@@ -1,7 +1,9 @@
 //! What applications were told, as the Management API shows it: dead letters, and how it stands with an application.
 
 use curfew_model::{ClientId, Ctx, Sid, Timestamp};
-use curfew_store::deliveries::{self as rows, Delivery, DeliveryId, DeliveryState, Standing};
+use curfew_store::deliveries::{
+    self as rows, Delivery, DeliveryId, DeliveryState, Kind, LogoutToken, Message, ReceiverId, Standing,
+};
 use curfew_store::{Lane, Tx};
 use serde_json::{Value, json};
 
@@ -12,16 +14,24 @@ use crate::deliveries::{TRIED_SECONDS, try_address};
 
 /// A delivery as the API answers it.
 pub(super) fn view(delivery: &Delivery) -> Value {
-    let sid = delivery.session.map(|session| Sid { user: delivery.user, session }.to_string());
+    let (token, event) = match &delivery.message {
+        Message::LogoutToken(token) => (Some(token), None),
+        Message::SecurityEvent(event) | Message::Event(event) => (None, Some(event)),
+    };
+    let sid =
+        |token: &LogoutToken| token.session.map(|session| Sid { user: token.user, session }.to_string());
     let waiting = delivery.state == DeliveryState::Waiting;
     let mut doc = Document::new();
     for (name, value) in [
         ("id", json!(id_text(&delivery.id))),
+        ("kind", json!(delivery.message.kind().as_str())),
         ("ending_id", json!(delivery.ending)),
-        ("client_id", json!(delivery.client_id)),
+        ("client_id", json!(token.map(|_| &delivery.receiver.0))),
+        ("stream_id", json!(event.map(|_| &delivery.receiver.0))),
+        ("event_type", json!(event.map(|event| &event.event_type))),
         ("user_id", json!(delivery.sub)),
-        ("session_id", json!(sid)),
-        ("initiator", json!(delivery.initiator.as_str())),
+        ("session_id", json!(token.and_then(sid))),
+        ("initiator", json!(token.map(|token| token.initiator.as_str()))),
         ("state", json!(delivery.state.as_str())),
         ("attempts", json!(delivery.attempts)),
         ("last_status", json!(delivery.last_status)),
@@ -109,7 +119,9 @@ pub async fn health(core: &Core, ctx: &Ctx, id: &ClientId) -> Outcome<Value> {
     let Some(client) = client else { return Ok(Err(Refused::Inexistent(Entity::Client))) };
     let standings = core
         .store
-        .read_long((ctx.tenant, id.clone()), |tx, (tenant, id)| Box::pin(rows::health(tx, *tenant, id)))
+        .read_long((ctx.tenant, ReceiverId(id.0.clone())), |tx, (tenant, id)| {
+            Box::pin(rows::health(tx, *tenant, (id, Kind::LogoutToken)))
+        })
         .await?;
     let of = |state: DeliveryState| standings.iter().find(|standing| standing.state == state);
     let count = |state: DeliveryState| of(state).map_or(0, |standing| standing.count);

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use curfew_model::config::Connection;
 use curfew_model::{Ctx, Failure, Secret, UserId, UserKey};
-use curfew_store::users::{self as rows, IdentityRow, UserRow};
+use curfew_store::users::{self as rows, IdentityRow};
 use curfew_store::{Lane, Tx};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::page::Page;
 use super::write::Write;
-use super::{Document, Entity, Outcome, Refused, granted, stored};
+use super::{Document, Entity, Outcome, Refused, granted};
 use crate::endings::Actor;
 use crate::passwords;
-use crate::users::{Change, Changed, Creation, NewUser};
+use crate::users::{Change, Changed, Creation, NewUser, identity_view, view};
 use crate::{Core, TenantConfig};
 
 /// Longest metadata document, in bytes.
@@ -21,69 +21,10 @@ const METADATA_BYTES_MAX: usize = 32 * 1024;
 /// Identities of one user.
 const IDENTITIES_MAX: usize = 30;
 
-/// The user as the API answers it.
-fn view(config: &TenantConfig, row: &UserRow, identities: &[IdentityRow]) -> Result<Document, Failure> {
-    let mut doc = stored("users", row.user_id.as_str(), &row.doc)?;
-    doc.insert("user_id".into(), json!(row.user_id));
-    doc.insert("created_at".into(), json!(row.created_at.iso()));
-    doc.insert("updated_at".into(), json!(row.updated_at.iso()));
-    doc.insert(
-        "identities".into(),
-        identities.iter().map(|identity| identity_view(config, identity)).collect::<Result<Value, _>>()?,
-    );
-    if let Some(blocked) = row.blocked {
-        doc.insert("blocked".into(), json!(blocked));
-    }
-    if row.logins_count > 0 {
-        doc.insert("logins_count".into(), json!(row.logins_count));
-    }
-    if let Some(at) = row.last_login {
-        doc.insert("last_login".into(), json!(at.iso()));
-    }
-    if let Some(ip) = &row.last_ip {
-        doc.insert("last_ip".into(), json!(ip));
-    }
-    // The password a user begins with was never reset.
-    let reset =
-        identities.first().and_then(|primary| primary.password_set_at).filter(|at| *at > row.created_at);
-    if let Some(at) = reset {
-        doc.insert("last_password_reset".into(), json!(at.iso()));
-    }
-    Ok(doc)
-}
-
-/// An identity as the API answers it: a secondary one with the profile its user had.
-fn identity_view(config: &TenantConfig, identity: &IdentityRow) -> Result<Value, Failure> {
-    let connection = config.connection(&identity.connection_id).map(|connection| connection.name.as_str());
-    let mut doc = Document::new();
-    doc.insert("connection".into(), json!(connection.unwrap_or(&identity.connection_id)));
-    doc.insert("provider".into(), json!(identity.provider));
-    doc.insert("user_id".into(), json!(identity.identity_id));
-    doc.insert("isSocial".into(), json!(false));
-    if identity.position > 0 {
-        const PROFILE: [&str; 10] = [
-            "email",
-            "email_verified",
-            "name",
-            "username",
-            "given_name",
-            "family_name",
-            "nickname",
-            "picture",
-            "phone_number",
-            "phone_verified",
-        ];
-        let mut profile = stored("identities", &identity.identity_id, &identity.profile)?;
-        profile.retain(|name, _| PROFILE.contains(&name.as_str()));
-        doc.insert("profileData".into(), Value::Object(profile));
-    }
-    Ok(Value::Object(doc))
-}
-
 async fn read(tx: &mut Tx, config: &TenantConfig, key: &UserKey) -> Result<Option<Document>, Failure> {
     let Some(row) = rows::find(tx, config.tenant, key).await? else { return Ok(None) };
     let identities = rows::identities(tx, config.tenant, key).await?;
-    view(config, &row, &identities).map(Some)
+    view(&|id| config.connection_name(id), &row, &identities).map(Some)
 }
 
 /// The key behind a `user_id`, or the refusal that there is none.
@@ -198,7 +139,7 @@ pub async fn list(
                 let mut items = Vec::with_capacity(found.len());
                 for row in found {
                     let identities = rows::identities(tx, config.tenant, &row.user_key).await?;
-                    items.push(view(config, &row, &identities)?);
+                    items.push(view(&|id| config.connection_name(id), &row, &identities)?);
                 }
                 let total = usize::try_from(rows::count(tx, config.tenant).await?).unwrap_or(0);
                 Ok(Page { items, total, next: None })
@@ -533,7 +474,7 @@ pub async fn link(
 
 async fn identities(tx: &mut Tx, config: &TenantConfig, key: &UserKey) -> Result<Vec<Value>, Failure> {
     let rows = rows::identities(tx, config.tenant, key).await?;
-    rows.iter().map(|identity| identity_view(config, identity)).collect()
+    rows.iter().map(|identity| identity_view(&|id| config.connection_name(id), identity)).collect()
 }
 
 /// `DELETE /users/{id}/identities/{provider}/{user_id}`: answers what is left.
@@ -577,6 +518,8 @@ pub async fn unlink(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -7,8 +7,8 @@ use curfew_store::{Lane, Tx};
 use serde_json::{Map, Value, json};
 
 use super::{identifiers_of, normalize_email};
-use crate::Core;
-use crate::passwords;
+use crate::changes::{self, Change, UserChange};
+use crate::{Core, passwords};
 
 /// A user that is to be.
 #[derive(Debug, Clone)]
@@ -100,9 +100,13 @@ async fn insert(
     if !inserted {
         return Err(Failure::Conflict);
     }
-    users::find(tx, ctx.tenant, &user_key)
+    let row = users::find(tx, ctx.tenant, &user_key)
         .await?
-        .ok_or_else(|| Failure::Internal("a user vanished in its own transaction".into()))
+        .ok_or_else(|| Failure::Internal("a user vanished in its own transaction".into()))?;
+    let identities = users::identities(tx, ctx.tenant, &user_key).await?;
+    let user = changes::User::of(&row, &identities)?;
+    changes::record(tx, ctx, &Change::User(UserChange::Created { user })).await?;
+    Ok(row)
 }
 
 /// Fills Auth0's defaults in; what is wrong with the document otherwise.

@@ -3,6 +3,7 @@
 use curfew_model::{Ctx, EndingCause, Failure, UserKey};
 use curfew_store::{Tx, users};
 
+use crate::changes::{self, Change, UserChange};
 use crate::endings::{self, Actor, Ended, Ending, Target};
 
 /// Ends all access of a user and removes the user; `None` when there is none such.
@@ -13,6 +14,9 @@ pub async fn delete(tx: &mut Tx, ctx: &Ctx, user: &UserKey, actor: Actor) -> Res
     let Some(row) = users::find(tx, ctx.tenant, user).await? else { return Ok(None) };
     let ended =
         endings::end(tx, ctx, &Ending::new(EndingCause::UserDeleted, Target::User(*user), actor)).await?;
+    let identities = users::identities(tx, ctx.tenant, user).await?;
+    let user = changes::User::of(&row, &identities)?;
+    changes::record(tx, ctx, &Change::User(UserChange::Deleted { user })).await?;
     users::delete(tx, ctx.tenant, &row).await?;
     Ok(Some(ended))
 }

@@ -6,6 +6,7 @@ use curfew_store::access::{self, Floors};
 use curfew_store::users::{self, IdentityRow, NewUser};
 use serde_json::{Map, Value};
 
+use crate::changes::{self, Change, UserChange};
 use crate::endings::{self, Actor, Ending, Target};
 
 /// Makes the secondary user's identities identities of the primary user, in the caller's transaction. The secondary
@@ -30,7 +31,10 @@ pub async fn link(
     let Some(floor) = access::raise(tx, ctx.tenant, primary, Floors::default()).await? else {
         return Ok(false);
     };
+    let was = changes::User::now(tx, ctx, primary).await?;
     let moving = users::identities(tx, ctx.tenant, secondary).await?;
+    let user = changes::User::of(&from, &moving)?;
+    changes::record(tx, ctx, &Change::User(UserChange::Deleted { user })).await?;
     let position = users::identities(tx, ctx.tenant, primary).await?.len();
     let ending = Ending::new(EndingCause::UserDeleted, Target::User(*secondary), actor);
     endings::end(tx, ctx, &ending).await?;
@@ -45,6 +49,7 @@ pub async fn link(
         let moved = IdentityRow { position, profile, session_floor: floor, ..identity };
         users::insert_identity(tx, ctx.tenant, primary, &moved).await?;
     }
+    updated(tx, ctx, was, primary).await?;
     Ok(true)
 }
 
@@ -62,6 +67,7 @@ pub async fn unlink(
         .into_iter()
         .find(|i| i.position > 0 && i.provider == provider && i.identity_id == identity_id);
     let Some(identity) = found else { return Ok(false) };
+    let was = changes::User::now(tx, ctx, user).await?;
     let target =
         Target::Identity { user: *user, provider: provider.to_owned(), identity_id: identity_id.to_owned() };
     endings::end(tx, ctx, &Ending::new(EndingCause::IdentityUnlinked, target, actor)).await?;
@@ -96,5 +102,23 @@ pub async fn unlink(
     if !users::insert(tx, ctx.tenant, &new).await? {
         return Err(Failure::Conflict);
     }
+    if let Some(user) = changes::User::now(tx, ctx, &user_key).await? {
+        changes::record(tx, ctx, &Change::User(UserChange::Created { user })).await?;
+    }
+    updated(tx, ctx, was, user).await?;
     Ok(true)
+}
+
+/// Records what the user's identities have become.
+async fn updated(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    before: Option<changes::User>,
+    user: &UserKey,
+) -> Result<(), Failure> {
+    let (Some(before), Some(user)) = (before, changes::User::now(tx, ctx, user).await?) else {
+        return Ok(());
+    };
+    changes::record(tx, ctx, &Change::User(UserChange::Updated { before, user, password_changed: false }))
+        .await
 }

@@ -6,6 +6,7 @@ mod delete;
 mod link;
 mod login;
 mod update;
+mod view;
 
 pub use administrator::{has_administrator, make_administrator};
 pub use create::{Creation, NewUser, create, signup_document};
@@ -13,6 +14,7 @@ pub use delete::delete;
 pub use link::{link, unlink};
 pub use login::{Checked, check_password};
 pub use update::{Change, Changed, update};
+pub(crate) use view::{identity_view, view};
 
 use curfew_model::Timestamp;
 use curfew_model::config::Connection;

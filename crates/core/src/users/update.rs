@@ -8,6 +8,7 @@ use curfew_store::users::{self, IdentityRow, UserRow};
 use serde_json::{Map, Value, json};
 
 use super::{identifiers_of, normalize_email, normalize_username};
+use crate::changes;
 use crate::endings::{self, Actor, Ending, Target};
 
 /// A change, as the Management API sends it; the password is hashed already.
@@ -80,10 +81,21 @@ pub async fn update(
         };
         endings::end(tx, ctx, &Ending::new(cause, target, actor.clone())).await?;
     }
-    let updated = users::find(tx, ctx.tenant, user).await?;
-    updated
-        .map(|row| Changed::Updated(Box::new(row)))
-        .ok_or_else(|| Failure::Internal("a user vanished in its own transaction".into()))
+    let updated = users::find(tx, ctx.tenant, user)
+        .await?
+        .ok_or_else(|| Failure::Internal("a user vanished in its own transaction".into()))?;
+    let password_changed = change.password_hash.is_some();
+    let before = changes::User::of(&row, &identities)?;
+    let identities =
+        if password_changed { users::identities(tx, ctx.tenant, user).await? } else { identities };
+    let user = changes::User::of(&updated, &identities)?;
+    changes::record(
+        tx,
+        ctx,
+        &changes::Change::User(changes::UserChange::Updated { before, user, password_changed }),
+    )
+    .await?;
+    Ok(Changed::Updated(Box::new(updated)))
 }
 
 /// Which endings a change is. A block is one even when the user was blocked already: what was made since is ended, and

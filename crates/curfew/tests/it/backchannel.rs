@@ -357,7 +357,7 @@ in_a_box! {
         let failed = curfew.logs("oidc_backchannel_logout_failed").await;
         assert_eq!(failed.len(), 2, "the first and the last");
         assert_eq!(failed[0]["client_id"], json!(application.client_id));
-        assert_eq!(failed[0]["details"]["errors"], json!(["the application answered 500"]));
+        assert_eq!(failed[0]["details"]["errors"], json!(["the receiver answered 500"]));
         // It stays dead, then expires, then goes.
         pass(&curfew, 24 * HOUR, HOUR).await;
         assert_eq!(receiver.bodies().len(), told.len());
@@ -392,7 +392,7 @@ in_a_box! {
             browser.get("v2/logout").await.expect(200);
             curfew.deliver().await;
             let found = in_state(&curfew, state).await;
-            let found = found.iter().find(|delivery| delivery.client_id.0 == application.client_id);
+            let found = found.iter().find(|delivery| delivery.receiver.0 == application.client_id);
             assert_eq!(found.map(|delivery| delivery.attempts), Some(1), "{behaviour:?}");
             receiver.behaves(Behaviour::Status(200));
             if after > 2 {

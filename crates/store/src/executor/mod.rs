@@ -171,7 +171,7 @@ impl Store {
         Ok(Self { backend: Arc::new(backend), endings })
     }
 
-    /// Changes soon after an ending was committed: at once for those of this process, for other nodes' while
+    /// Changes soon after an ending, or a change that streams hear of, was committed: at once for those of this process, for other nodes' while
     /// [`tell_other_nodes`](Self::tell_other_nodes) runs here and there. A change may be missed, and may come for
     /// nothing: whoever must not miss an ending looks as well.
     pub fn endings_written(&self) -> watch::Receiver<u64> {
@@ -435,7 +435,7 @@ impl Tx {
         Self { session, failed: false, ended: false }
     }
 
-    /// Notes that the flow wrote an ending, which others are told of once it is committed.
+    /// Notes that the flow wrote an ending or a change, which others are told of once it is committed.
     pub(crate) fn note_ending(&mut self) {
         self.ended = true;
     }

@@ -6,7 +6,7 @@ use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Initiator, RequestId, RequestInfo,
     Secret, SessionKey, Sid, SystemEntropy, TenantId, UserId, UserKey,
 };
-use curfew_store::deliveries::{Delivery, DeliveryState};
+use curfew_store::deliveries::{Delivery, LogoutToken, Message, ReceiverId};
 use curfew_store::endings::{EndingRow, FeedEntry};
 use curfew_store::families::NewFamily;
 use curfew_store::grants::GrantRow;
@@ -187,32 +187,27 @@ async fn deliver(
     sid: Sid,
     client: &ClientId,
 ) -> Result<(), Failure> {
-    let confirmed = Delivery {
-        id: [1; 16],
-        ending,
-        client_id: client.clone(),
+    let token = LogoutToken {
         user: USER,
         session: Some(sid.session),
         counter: None,
-        sub: None,
-        issuer: ctx.issuer.to_string(),
         url: "https://app.example/".into(),
         alg: "RS256".into(),
         initiator: Initiator::RpLogout,
-        state: DeliveryState::Waiting,
-        attempts: 0,
-        next_at: ctx.now,
-        retry_until: ctx.now,
-        last_status: None,
-        last_error: None,
-        created_at: ctx.now,
-        settled_at: None,
     };
+    let receiver = ReceiverId(client.0.clone());
+    let confirmed = Delivery::new(
+        [1; 16],
+        Some(ending),
+        (receiver.clone(), Message::LogoutToken(token)),
+        (None, ctx.issuer.to_string()),
+        (ctx.now, ctx.now),
+    );
     let waiting = Delivery { id: [2; 16], next_at: ctx.now.plus_seconds(1), ..confirmed.clone() };
     for delivery in [&confirmed, &waiting] {
         assert!(deliveries::insert(tx, TENANT, delivery).await?);
     }
-    assert_eq!(deliveries::pick(tx, TENANT, client, (ctx.now, ctx.now), 10).await?.len(), 1);
+    assert_eq!(deliveries::pick(tx, TENANT, &receiver, (ctx.now, ctx.now), 10).await?.len(), 1);
     assert!(deliveries::confirm(tx, TENANT, &confirmed.id, ctx.now, 200).await?);
     Ok(())
 }
@@ -288,7 +283,6 @@ corruptions! {
         select tenant, user_key, 0, 0 from users";
     FANOUTS_WITHOUT_SESSION SESSIONS_WITHOUT_ENDING <-
         TELL_OF_A_LOST_SESSION = "update endings set session_key = user_key where session_key is not null";
-    FANOUTS_FOR_NOBODY <- TELL_NOBODY_LATER = "update fanouts set expanded_at = null where scope is null";
     DELIVERIES_WITHOUT_ENDING <- TELL_WHAT_NEVER_WAS = "update deliveries set ending_id = user_key";
     DELIVERIES_HALF_SETTLED <- SETTLE_WHAT_WAITS = "update deliveries set settled_at = 0 where settled_at is null";
     DELIVERIES_HALF_SETTLED <- LOSE_A_STATE = "update deliveries set state = 'lost' where state = 'confirmed'";
