@@ -446,6 +446,16 @@ mod tests {
             ),
             (
                 "POST /clients",
+                json!({"name": "x", "oidc_logout": {"backchannel_logout_session_required": "yes"}}),
+                "'Expected type boolean but found type string' on property oidc_logout.backchannel_logout_session_required.",
+            ),
+            (
+                "PATCH /clients/{id}",
+                json!({"oidc_backchannel_logout": {"backchannel_logout_session_required": 1}}),
+                "'Expected type boolean but found type integer' on property oidc_backchannel_logout.backchannel_logout_session_required.",
+            ),
+            (
+                "POST /clients",
                 json!({"name": "x", "refresh_token": {"rotation_type": "rotating"}}),
                 "'Missing required property: expiration_type' on property refresh_token.",
             ),
