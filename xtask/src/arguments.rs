@@ -8,7 +8,7 @@ Usage: cargo xtask <task> [options] [-- arguments]
 
 Tasks:
   test       Install what is missing, start a throw-away PostgreSQL, run every test.
-             --only rust     the Rust tests alone (no browser, no Node, no Python)
+             --only rust     the Rust tests alone (no browser; some run the guards for Node and Python)
              --only clients  the guards in other languages alone (no database, no server)
              --only e2e      the end-to-end tests alone, against the real binary
              --release       end-to-end tests against the release build

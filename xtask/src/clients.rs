@@ -31,12 +31,13 @@ const CLIENTS: &[Client] = &[
         title: "Python guard",
         folder: "clients/python/guard",
         needs: &[install::PYTHON],
-        install: |folder| python(folder).map(drop),
+        install: install_python,
         test: test_python,
     },
 ];
 
-/// Installs what the packages need. The end-to-end tests need it as well: they run the guards.
+/// Installs what the packages need. The Rust tests and the end-to-end tests need it as well: they run the guards, which
+/// find it beside their packages.
 pub(crate) fn install(root: &Path) -> Result<(), String> {
     for client in CLIENTS {
         install::debian(client.needs)?;
@@ -66,6 +67,13 @@ fn test_node(folder: &Path, names: &[String]) -> Result<(), String> {
 /// The interpreter that sees what the package in `folder` needs.
 fn python(folder: &Path) -> Result<PathBuf, String> {
     install::python_packages(&folder.join("requirements.txt"))
+}
+
+/// Links it to `folder/.venv/bin/python`.
+fn install_python(folder: &Path) -> Result<(), String> {
+    let interpreter = python(folder)?;
+    let packages = interpreter.ancestors().nth(2).ok_or("an interpreter outside of any folder")?;
+    install::link(packages, &folder.join(".venv"))
 }
 
 fn test_python(folder: &Path, names: &[String]) -> Result<(), String> {

@@ -217,8 +217,8 @@ fn install_once(
     if place.is_dir() { Ok(place) } else { Err(format!("{} could not be put in place", place.display())) }
 }
 
-/// Makes `link` lead to `target`; what npm may have installed there by hand gives way, as it does to `npm ci`.
-fn link(target: &Path, link: &Path) -> Result<(), String> {
+/// Makes `link` lead to `target`; what somebody may have installed there by hand gives way, as it does to `npm ci`.
+pub(crate) fn link(target: &Path, link: &Path) -> Result<(), String> {
     if std::fs::read_link(link).is_ok_and(|leads_to| leads_to == target) {
         return Ok(());
     }

@@ -125,9 +125,7 @@ fn install_missing(
     if has_end_to_end {
         install::node_packages(end_to_end)?;
     }
-    if wanted.suite.has_clients() || has_end_to_end {
-        clients::install(root)?;
-    }
+    clients::install(root)?;
     let python = has_python.then(|| install::python_packages(&requirements)).transpose()?;
     Ok(Installed { path: install::path_with_tools()?, python })
 }

@@ -53,7 +53,7 @@ async fn join(browser: &Browser, application: &Application) {
 }
 
 /// The logout token of a form; its signature is checked.
-async fn token(curfew: &Curfew, body: &str) -> Value {
+pub(crate) async fn token(curfew: &Curfew, body: &str) -> Value {
     let token = body.strip_prefix("logout_token=").expect("the one field of the form");
     let parsed = curfew_tokens::parse_compact(token).expect("a JWS");
     assert_eq!(parsed.header.typ.as_deref(), Some("JWT"));

@@ -1,7 +1,6 @@
 //! An API behind the guard for Rust: the guard follows the real feed, over a socket with TLS, and the API's callers have real
 //! tokens. Each is shown to live before it has ended.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,7 @@ use curfew_guard::{Claims, Clocks, Config, Moment, Roots, Stale};
 use curfew_testkit::START;
 use http::Request;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tower::ServiceExt as _;
 
 use crate::support::{Application, Browser, Curfew, Guard, ISSUER, Operator, Person, Tokens};
@@ -39,37 +30,6 @@ impl Clocks for BoxClocks {
         let wall = self.0.now();
         Moment { monotonic: wall.since(START), wall }
     }
-}
-
-/// Serves a node over TLS, under the issuer's name; answers where, and the certificate to trust.
-async fn serve(curfew: &Curfew) -> (SocketAddr, String) {
-    let made = rcgen::generate_simple_self_signed([String::from("id.example")]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let curfew = curfew.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, curfew) = (acceptor.clone(), curfew.clone());
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                    let curfew = curfew.clone();
-                    async move { Ok::<_, std::convert::Infallible>(curfew.open(request.map(Body::new)).await) }
-                });
-                // A guard may hang up whenever it likes.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    (address, made.cert.pem())
 }
 
 /// An API behind a guard.
@@ -90,7 +50,7 @@ impl Api {
 
     /// The API as it stands behind a guard that has just started.
     async fn guarded(curfew: &Curfew, operator: &Operator, identifier: &str) -> Router {
-        let (address, certificate) = serve(curfew).await;
+        let (address, certificate) = curfew.listen_with_tls().await;
         let guard = operator.make_guard(identifier).await;
         let Application { client_id, secret, .. } = &guard.application;
         let config = Config::new(ISSUER, identifier, client_id, secret.clone().unwrap())

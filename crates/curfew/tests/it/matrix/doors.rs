@@ -1,5 +1,7 @@
 //! Every door, by every trigger it has.
 
+use std::time::Duration;
+
 use curfew::serve::job_ctx;
 use curfew_core::endings::Actor;
 use curfew_model::{EndingCause, SessionKey, Sid, UserId};
@@ -584,6 +586,14 @@ doors! {
         let walk = async |door: &Door, estate: &mut Estate| {
             let id = door.operator.connection_id(&estate.connection).await;
             door.operator.delete(&format!("/connections/{id}")).await.expect(202);
+            // Its users are deleted one by one, in the background.
+            let is_there = async || door.operator.get(&format!("/users/{}", estate.person.path())).await.status == 200;
+            let gone = async {
+                while is_there().await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the user is deleted");
         };
         let plan = Plan { connection: Some(connection), ..Plan::default() };
         let mut walked = door.walk("DELETE connections", plan, Witness::OtherConnection, walk).await;

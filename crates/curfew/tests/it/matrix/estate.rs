@@ -1,9 +1,12 @@
 //! Everything a person can have at once: a session, a login that waits, codes, refresh tokens, access tokens.
 
+use std::sync::Arc;
+
 use curfew_guard::Verdict;
+use curfew_testkit::Receiver;
 use serde_json::{Value, json};
 
-use super::{Artefact, Door, Witness};
+use super::{Artefact, Door, Foreign, Language, Witness};
 use crate::support::{Answer, Application, Browser, CONNECTION, Curfew, Guard, MANAGEMENT, Person, Tokens};
 
 /// Scope of what has a refresh token.
@@ -50,7 +53,9 @@ pub(crate) struct Estate {
     management: String,
     pub(crate) machine: String,
     /// Before the API.
-    guard: Guard,
+    pub(crate) guard: Guard,
+    /// Where guards like it run.
+    foreign: Arc<Foreign>,
 }
 
 /// Whether an answer is a yes. A clean "no" is one of the statuses that endpoint refuses with; anything else is a fault.
@@ -69,7 +74,7 @@ impl Estate {
         let connection = plan.connection.unwrap_or_else(|| CONNECTION.to_owned());
         let application = match plan.application {
             Some(application) => application,
-            None => operator.make_client(client(plan.client)).await,
+            None => operator.make_client(client(&door.receiver, plan.client)).await,
         };
         let neighbour = operator.make_spa().await;
         for client in [&application, &neighbour] {
@@ -91,6 +96,7 @@ impl Estate {
             operator.post("/client-grants", grant).await.expect(201);
         }
         let guard = operator.make_guard(&api).await;
+        door.foreign.follow(&guard).await;
         let browser = curfew.browser();
         let asked = [("audience", api.as_str()), ("scope", OFFLINE), ("connection", connection.as_str())];
         // A code is redeemed for each kind of token, which shows that codes live; two consent pages are answered, which
@@ -120,6 +126,9 @@ impl Estate {
         let api_only = [("audience", api.as_str()), ("scope", OFFLINE)];
         let codes = vec![silent(&api_only).await, silent(&api_only).await];
         let machine = Tokens::of(&application.client_credentials().await);
+        // The neighbour takes part in the session, and has no address for logout tokens.
+        let joined = browser.authorize_silently(&neighbour, &[]).await.code().expect("a code");
+        Tokens::of(&neighbour.redeem(&joined).await);
         Self {
             thief: browser.copy(),
             browser,
@@ -137,6 +146,7 @@ impl Estate {
             management: management.access,
             machine: machine.access,
             guard,
+            foreign: Arc::clone(&door.foreign),
             person,
             application,
             neighbour,
@@ -157,7 +167,7 @@ impl Estate {
             Witness::OtherClient => Plan { api, person, connection, ..Plan::default() },
             Witness::OtherApi => Plan { person, connection, ..Plan::default() },
             Witness::OtherConnection => {
-                let other = door.operator.make_client(client(None)).await;
+                let other = door.operator.make_client(client(&door.receiver, None)).await;
                 door.operator.enable(&self.connection, &other.client_id, false).await;
                 Plan { application: Some(other), api, ..Plan::default() }
             }
@@ -167,7 +177,7 @@ impl Estate {
 
     /// Shows everything alive that was not shown when it was made.
     pub(crate) async fn assert_alive(&mut self, node: &Curfew, name: &str) {
-        for artefact in Artefact::ALL {
+        for artefact in Artefact::ALL.iter().copied() {
             if !matches!(artefact, Artefact::PendingLogin | Artefact::Code) {
                 assert!(self.is_alive(node, artefact).await, "{name}: {artefact:?} never lived");
             }
@@ -176,6 +186,16 @@ impl Estate {
         let tokens = Tokens::of(&application.refresh(&self.userinfo_refresh).await);
         let new = tokens.refresh.unwrap_or_else(|| self.userinfo_refresh.clone());
         self.old_userinfo_refresh = Some(std::mem::replace(&mut self.userinfo_refresh, new));
+    }
+
+    /// Shows that the guards in other languages let its token pass: from here on they follow the feed.
+    pub(crate) async fn assert_followed(&mut self, node: &Curfew, name: &str) {
+        for artefact in [Artefact::NodeGuard, Artefact::PythonGuard] {
+            assert!(
+                self.is_alive(node, artefact).await,
+                "{name}: {artefact:?} of what is outside never lived"
+            );
+        }
     }
 
     /// Tries an artefact at a node. Codes and consent pages are used up by it; there are two of each.
@@ -254,6 +274,8 @@ impl Estate {
                     }
                 }
             }
+            Artefact::NodeGuard => self.foreign.accepts(Language::Node, &self.guard, &self.jwt).await,
+            Artefact::PythonGuard => self.foreign.accepts(Language::Python, &self.guard, &self.jwt).await,
             Artefact::ManagementJwt => {
                 let path = format!("/users/{}", person.path());
                 yes(&application.management_get(&self.management, &path).await, artefact)
@@ -281,12 +303,16 @@ impl Estate {
     }
 }
 
-/// A confidential client that may do everything an application can.
-fn client(more: Option<Value>) -> Value {
+/// A confidential client that may do everything an application can, and hears of every ending.
+fn client(receiver: &Receiver, more: Option<Value>) -> Value {
     let mut doc = json!({
         "app_type": "regular_web",
         "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
         "allowed_logout_urls": ["https://app.example/out"],
+        "oidc_logout": {
+            "backchannel_logout_urls": [receiver.url()],
+            "backchannel_logout_initiators": { "mode": "all" },
+        },
         "refresh_token": { "rotation_type": "rotating", "expiration_type": "expiring", "leeway": 0 },
     });
     if let (Value::Object(doc), Some(Value::Object(more))) = (&mut doc, more) {

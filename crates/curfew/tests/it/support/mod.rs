@@ -8,6 +8,7 @@ mod answer;
 mod application;
 mod browser;
 mod guard;
+mod listener;
 mod operator;
 
 use std::future::Future;
