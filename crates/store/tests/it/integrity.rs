@@ -9,14 +9,15 @@ use curfew_model::{
 use curfew_store::deliveries::{Delivery, LogoutToken, Message, ReceiverId};
 use curfew_store::endings::{EndingRow, FeedEntry};
 use curfew_store::families::NewFamily;
+use curfew_store::feed::NodeRow;
 use curfew_store::grants::GrantRow;
 use curfew_store::sessions::NewSession;
 use curfew_store::signing_keys::{KeyState, NewSigningKey};
 use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
-    Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, families, grants,
-    params, resource_servers, sessions, signing_keys, tenants, users,
+    Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, families, feed,
+    grants, params, resource_servers, sessions, signing_keys, tenants, users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -87,6 +88,7 @@ async fn populate(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Failu
             let ending = record(tx, ctx, EndingCause::RpLogout, Some(session), None).await?;
             deliver(tx, ctx, ending, sid, client).await?;
         }
+            hear(tx, ctx, ending).await?;
     }
     let (ended, alive) = (GrantKey([4; 12]), GrantKey([5; 12]));
     for grant in [ended, alive] {
@@ -213,6 +215,14 @@ async fn deliver(
 }
 
 /// Declares corruptions: the checks that must find one, and the statements that make it.
+/// Guards at one of two nodes have heard of an ending.
+async fn hear(tx: &mut Tx, ctx: &Ctx, ending: EndingId) -> Result<(), Failure> {
+    for (node, guards, lease_seconds) in [("a", 2, 10), ("b", 0, 0)] {
+        feed::say_node(tx, &NodeRow { node: node.into(), seen_at: ctx.now, guards, lease_seconds }).await?;
+    }
+    feed::insert_heard(tx, (TENANT, &ending), "a", ctx.now, "{}").await
+}
+
 macro_rules! corruptions {
     ($($($finds:ident)+ <- $($name:ident = $sql:literal)+;)*) => {
         curfew_store::statements! {
@@ -299,6 +309,11 @@ corruptions! {
     GRANTS_WITHOUT_CLIENT <- KEEP_A_GRANT = "update client_grants set client_id = 'gone'";
     CREDENTIALS_WITHOUT_CLIENT <- KEEP_A_CREDENTIAL = "update client_credentials set client_id = 'gone'";
     ENABLED_FOR_NOBODY <- ENABLE_FOR_NO_CLIENT = "update connection_clients set client_id = 'gone'";
+    HEARD_WITHOUT_ENDING <- HEAR_OF_NOTHING = "update ending_guards set ending_id = (select user_key from users)";
+    HEARD_BEFORE_ENDING <- HEAR_TOO_EARLY = "update ending_guards set settled_at = settled_at - 10000001";
+    NODES_HALF_SAID <- FORGET_THE_LEASE = "update feed_nodes set lease_seconds = 0 where guards > 0";
+    NODES_HALF_SAID <- FORGET_THE_GUARDS = "update feed_nodes set guards = 0 where guards > 0";
+    NODES_HALF_SAID <- COUNT_BELOW_NOTHING = "update feed_nodes set guards = -1";
     ENABLED_FOR_NOBODY <- ENABLE_NO_CONNECTION = "update connection_clients set connection_id = 'gone'";
     APIS_WITHOUT_LIFETIME <- FORGET_A_LIFETIME = "delete from token_lifetimes";
     TENANTS_WITHOUT_SIGNING_KEY <- SIGN_NO_MORE = "update signing_keys set state = 'revoked'";
