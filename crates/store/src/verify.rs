@@ -145,8 +145,6 @@ statements! {
     pub LANES_WITH_GAPS = "select count(*) from feed_lanes l join (select lane, min(position) as first, \
         max(position) as last, count(*) as entries from feed_entries group by lane) e on e.lane = l.lane \
         where e.last <> l.head or e.last - e.first + 1 <> e.entries";
-    /// No client grant outlives its client.
-    pub GRANTS_WITHOUT_CLIENT = "select count(*) from client_grants g where not exists (select 1 from clients c \
     /// What guards have heard of is an ending.
     pub HEARD_WITHOUT_ENDING = "select count(*) from ending_guards g where not exists (select 1 from endings e \
         where e.tenant = g.tenant and e.ending_id = g.ending_id)";
@@ -156,6 +154,8 @@ statements! {
     /// A node with guards says how long they trust it, and one without says nothing of that.
     pub NODES_HALF_SAID = "select count(*) from feed_nodes where guards < 0 or lease_seconds < 0 \
         or (guards = 0) <> (lease_seconds = 0)";
+    /// No client grant outlives its client.
+    pub GRANTS_WITHOUT_CLIENT = "select count(*) from client_grants g where not exists (select 1 from clients c \
         where c.tenant = g.tenant and c.client_id = g.client_id)";
     /// Nor do its credentials, nor what connections know of it.
     pub CREDENTIALS_WITHOUT_CLIENT = "select count(*) from client_credentials k where not exists \

@@ -87,8 +87,8 @@ async fn populate(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Failu
             sessions::end(tx, TENANT, &sid, ctx.now, EndingCause::RpLogout.as_str()).await?;
             let ending = record(tx, ctx, EndingCause::RpLogout, Some(session), None).await?;
             deliver(tx, ctx, ending, sid, client).await?;
-        }
             hear(tx, ctx, ending).await?;
+        }
     }
     let (ended, alive) = (GrantKey([4; 12]), GrantKey([5; 12]));
     for grant in [ended, alive] {
