@@ -1,4 +1,4 @@
-//! Everything that is signed or sealed: keys, JWS and JWT, opaque values, client assertions, PKCE.
+//! Everything that is signed or sealed: keys, JWS and JWT, opaque values, client assertions, webhooks, PKCE.
 //!
 //! Pure functions over bytes. What comes from outside is refused with a small error enum and never panics;
 //! the functions of [`fuzz`] show that for any input.
@@ -18,6 +18,7 @@ pub mod opaque;
 mod pem;
 pub mod pkce;
 pub mod seal;
+pub mod webhook;
 
 pub use alg::{JwsAlg, SigningAlg};
 pub use jws::{ParsedJws, parse_compact, sign_compact};
