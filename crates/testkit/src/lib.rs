@@ -15,4 +15,4 @@ pub mod receiver;
 pub use clock::VirtualClock;
 pub use engines::{START, TestDatabase};
 pub use postgres::{OwnPostgres, TestPostgres};
-pub use receiver::{Behaviour, Receiver};
+pub use receiver::{Behaviour, Receiver, Request};

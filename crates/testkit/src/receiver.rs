@@ -33,8 +33,27 @@ pub struct Receiver {
 #[derive(Debug)]
 struct State {
     behaviour: Mutex<Behaviour>,
-    /// The bodies of the requests, in the order in which they came.
-    bodies: watch::Sender<Vec<String>>,
+    /// In the order in which they came.
+    requests: watch::Sender<Vec<Request>>,
+}
+
+/// A request that has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its first line and its headers.
+    pub head: String,
+    /// Its body.
+    pub body: String,
+}
+
+impl Request {
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (own, value) = line.split_once(':')?;
+            own.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
 }
 
 impl Receiver {
@@ -42,8 +61,8 @@ impl Receiver {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let (bodies, _) = watch::channel(Vec::new());
-        let state = Arc::new(State { behaviour: Mutex::new(Behaviour::Status(200)), bodies });
+        let (requests, _) = watch::channel(Vec::new());
+        let state = Arc::new(State { behaviour: Mutex::new(Behaviour::Status(200)), requests });
         let listening = Mutex::new(Some(listen(listener, Arc::clone(&state))));
         Self { address, state, listening }
     }
@@ -75,15 +94,21 @@ impl Receiver {
         *self.listening.lock().expect("nobody panics with it") = Some(task);
     }
 
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.requests.borrow().clone()
+    }
+
     /// The bodies of all requests so far.
     pub fn bodies(&self) -> Vec<String> {
-        self.state.bodies.borrow().clone()
+        self.requests().into_iter().map(|request| request.body).collect()
     }
 
     /// Waits until `count` requests have come, and answers their bodies.
     pub async fn bodies_after(&self, count: usize) -> Vec<String> {
-        let mut bodies = self.state.bodies.subscribe();
-        bodies.wait_for(|bodies| bodies.len() >= count).await.expect("the receiver is there").clone()
+        let mut requests = self.state.requests.subscribe();
+        requests.wait_for(|requests| requests.len() >= count).await.expect("the receiver is there");
+        self.bodies()
     }
 }
 
@@ -107,9 +132,9 @@ fn listen(listener: TcpListener, state: Arc<State>) -> JoinHandle<()> {
 
 /// One request a connection.
 async fn serve(mut stream: TcpStream, state: Arc<State>) {
-    let Some(body) = read_body(&mut stream).await else { return };
+    let Some(request) = read(&mut stream).await else { return };
     let behaviour = state.behaviour.lock().expect("nobody panics with it").clone();
-    state.bodies.send_modify(|bodies| bodies.push(body));
+    state.requests.send_modify(|requests| requests.push(request));
     let answer = match behaviour {
         Behaviour::Status(status) => format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n"),
         Behaviour::RetryAfter(status, after) => {
@@ -127,8 +152,8 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
     }
 }
 
-/// The body of a request with `Content-Length`; `None` when the connection ends before it is there.
-async fn read_body(stream: &mut TcpStream) -> Option<String> {
+/// A request with `Content-Length`; `None` when the connection ends before it is there.
+async fn read(stream: &mut TcpStream) -> Option<Request> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -139,7 +164,7 @@ async fn read_body(stream: &mut TcpStream) -> Option<String> {
                 name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
             });
             if body.len() >= length.unwrap_or(0) {
-                return Some(body.to_owned());
+                return Some(Request { head: head.to_owned(), body: body.to_owned() });
             }
         }
         match stream.read(&mut buffer).await {
