@@ -11,6 +11,7 @@ pub mod clients;
 pub mod config;
 pub mod deliveries;
 pub mod endings;
+mod event_streams;
 pub mod feed;
 pub mod fuzz;
 pub mod grants;

@@ -1,6 +1,7 @@
 //! The way out to applications. The rules do not know how a request is sent; whoever puts the server together hands in
 //! what does.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug};
 
 use curfew_model::Secret;
@@ -24,7 +25,7 @@ pub struct Post {
     /// `Content-Type` of the body.
     pub content_type: &'static str,
     /// Other headers, by name; what they say may be a secret.
-    pub headers: Vec<(&'static str, Secret<String>)>,
+    pub headers: Vec<(Cow<'static, str>, Secret<String>)>,
     /// The body.
     pub body: String,
 }

@@ -3,7 +3,9 @@
 use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey,
 };
-use curfew_store::{Lane, Tx, codes, deliveries, endings as ending_store, families, logs, sessions, users};
+use curfew_store::{
+    Lane, Tx, codes, deliveries, endings as ending_store, event_streams, families, logs, sessions, users,
+};
 use futures_util::future::BoxFuture;
 
 use crate::Core;
@@ -23,6 +25,10 @@ const DEAD_LETTERS_SECONDS: i64 = 7 * 86_400;
 const ENDINGS_KEPT_SECONDS: i64 = 400 * 86_400;
 /// How long deliveries are kept that are over: receipts name them.
 const DELIVERIES_KEPT_SECONDS: i64 = ENDINGS_KEPT_SECONDS;
+/// How long what event streams were told of people is kept when it is over.
+const EVENTS_KEPT_SECONDS: i64 = 7 * 86_400;
+/// How long it is remembered how event streams went.
+const HOURS_KEPT_SECONDS: i64 = 31 * 86_400;
 /// How long a node that says nothing is remembered; its guards' leases are over after a minute.
 const NODES_KEPT_SECONDS: i64 = 86_400;
 
@@ -120,7 +126,18 @@ async fn sweep_deliveries(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
             Box::pin(deliveries::expire(tx, ctx.tenant, before, ctx.now))
         })
         .await?;
-    purge(
+    let events = purge(
+        core,
+        ctx,
+        Vec::new(),
+        |tx, ctx, after| {
+            let before = ctx.now.plus_seconds(-EVENTS_KEPT_SECONDS);
+            Box::pin(event_streams::purgeable(tx, ctx.tenant, after, before, BATCH))
+        },
+        |tx, ctx, id| Box::pin(deliveries::purge(tx, ctx.tenant, id)),
+    )
+    .await?;
+    let others = purge(
         core,
         ctx,
         Vec::new(),
@@ -130,7 +147,15 @@ async fn sweep_deliveries(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
         },
         |tx, ctx, id| Box::pin(deliveries::purge(tx, ctx.tenant, id)),
     )
-    .await
+    .await?;
+    let hours = core
+        .store
+        .transact(Lane::Ordinary, ctx.clone(), |tx, ctx| {
+            let before = ctx.now.plus_seconds(-HOURS_KEPT_SECONDS);
+            Box::pin(event_streams::purge_hours(tx, ctx.tenant, before))
+        })
+        .await?;
+    Ok(events + others + hours)
 }
 
 /// Old endings go with their receipts.

@@ -36,7 +36,9 @@ impl Outbound for Applications {
                 let mut value = HeaderValue::from_str(value.expose())
                     .map_err(|_| NoReply(format!("the configured {name} is no header value")))?;
                 value.set_sensitive(true);
-                headers.insert(HeaderName::from_static(name), value);
+                let name = HeaderName::try_from(&**name)
+                    .map_err(|_| NoReply(format!("{name} is no name of a header")))?;
+                headers.insert(name, value);
             }
             let outgoing = Outgoing { method: Method::POST, url, headers, body: post.body.into() };
             let answer = self.egress.send(outgoing).await.map_err(|fault| NoReply(fault.to_string()))?;

@@ -16,6 +16,7 @@ macro_rules! columns {
         event_type, body, state, attempts, next_at, retry_until, last_status, last_error, created_at, settled_at"
     };
 }
+pub(crate) use columns;
 
 statements! {
     /// A delivery, unless it is there.

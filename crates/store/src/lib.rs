@@ -16,6 +16,7 @@ pub mod config;
 pub mod connections;
 pub mod deliveries;
 pub mod endings;
+pub mod event_streams;
 pub mod executor;
 pub mod families;
 pub mod fanouts;
@@ -49,6 +50,7 @@ const STATEMENTS: &[&[&Statement]] = &[
     connections::ALL,
     deliveries::ALL,
     endings::ALL,
+    event_streams::ALL,
     families::ALL,
     fanouts::ALL,
     feed::ALL,

@@ -3,6 +3,7 @@
 
 use curfew_model::{EndingCause, Failure, Timestamp};
 
+use crate::event_streams::STREAMS_MAX;
 use crate::{Statement, Tx, params, statements};
 
 statements! {
@@ -135,6 +136,12 @@ statements! {
         or (session_key is null and counter is null) or url is null or alg is null or initiator is null)) \
         or (kind in ('security_event', 'event') and (event_type is null or body is null)) \
         or kind not in ('logout_token', 'security_event', 'event')";
+    /// A stream is told of something or not.
+    pub EVENT_STREAMS_HALF_ENABLED = "select count(*) from event_streams where enabled not in (0, 1) \
+        or (previous_secret is null) <> (previous_until is null)";
+    /// No tenant has more streams than it may have.
+    pub EVENT_STREAMS_BEYOND_CAP = "select count(*) from (select tenant from event_streams group by tenant \
+        having count(*) > $1) crowded";
     /// Each feed entry belongs to an ending.
     pub ENTRIES_WITHOUT_ENDING = "select count(*) from feed_entries f where not exists (select 1 from endings e \
         where e.tenant = f.tenant and e.ending_id = f.ending_id)";
@@ -215,6 +222,7 @@ async fn count(tx: &mut Tx, check: &'static Statement, bounds: &Bounds) -> Resul
     let row = match check.name {
         "SESSIONS_BEYOND_CAP" => tx.one(check, params![now, max(bounds.sessions_max)]).await?,
         "FAMILIES_BEYOND_CAP" => tx.one(check, params![now, max(bounds.families_max)]).await?,
+        "EVENT_STREAMS_BEYOND_CAP" => tx.one(check, params![max(STREAMS_MAX)]).await?,
         "SESSIONS_BEYOND_BOUND" | "FAMILIES_BEYOND_BOUND" => tx.one(check, params![now]).await?,
         "UNKNOWN_CAUSES" => {
             let mut unknown = 0;

@@ -72,6 +72,8 @@ kinds! {
     Cursor = 12 "cursor",
     /// What opens the live line of one session.
     LiveTicket = 13 "live-ticket",
+    /// What an event stream signs or authenticates itself with, at rest.
+    EventStreamSecret = 14 "event-stream-secret",
 }
 
 /// Why a text is not a sealed value. Outside, all three look the same.

@@ -1,6 +1,6 @@
 //! One try to tell a receiver.
 
-use curfew_model::{Ctx, Failure};
+use curfew_model::{Ctx, Failure, Timestamp};
 use curfew_store::deliveries::{self, Delivery, DeliveryState, Message, Outcome};
 use curfew_store::{Lane, Tx};
 use serde_json::{Map, Value};
@@ -9,6 +9,7 @@ use url::Url;
 use super::backchannel;
 use super::retry::{Verdict, judge};
 use crate::Core;
+use crate::event_streams::webhook;
 use crate::outbound::{NoReply, Post};
 
 /// What becomes of a delivery whose turn it is.
@@ -35,6 +36,8 @@ pub(crate) struct Request {
 pub(crate) struct Tried {
     /// As it was picked.
     pub delivery: Delivery,
+    /// When it began.
+    pub began: Timestamp,
     /// Where to it was sent.
     pub url: String,
     /// The status of the answer, if there was one.
@@ -55,9 +58,8 @@ pub(super) async fn attempt(core: &Core, ctx: &Ctx, delivery: &Delivery) -> Resu
     // 1
     let errand = match &delivery.message {
         Message::LogoutToken(told) => backchannel::prepare(core, ctx, delivery, told).await?,
-        Message::SecurityEvent(_) | Message::Event(_) => {
-            Errand::Over(DeliveryState::Cancelled, "there is no such stream")
-        }
+        Message::SecurityEvent(_) => Errand::Over(DeliveryState::Cancelled, "there is no such stream"),
+        Message::Event(told) => webhook::prepare(core, ctx, delivery, told).await?,
     };
     let Request { url, post, noted } = match errand {
         Errand::Ask(request) => request,
@@ -68,6 +70,7 @@ pub(super) async fn attempt(core: &Core, ctx: &Ctx, delivery: &Delivery) -> Resu
         Errand::Settled => return Ok(true),
     };
     // 2
+    let began = core.clock.now();
     let answer = match Url::parse(&url) {
         Ok(parsed) => core.outbound.post(parsed, post).await,
         Err(_) => Err(NoReply("the address is no URL".to_owned())),
@@ -76,13 +79,14 @@ pub(super) async fn attempt(core: &Core, ctx: &Ctx, delivery: &Delivery) -> Resu
     let ctx = Ctx { now: core.clock.now(), ..ctx.clone() };
     let refuses = match &delivery.message {
         Message::LogoutToken(_) => backchannel::refuses,
-        Message::SecurityEvent(_) | Message::Event(_) => |_: &_| None,
+        Message::SecurityEvent(_) => |_: &_| None,
+        Message::Event(_) => webhook::refuses,
     };
     let times = (ctx.now, delivery.retry_until);
     let verdict = judge(&answer, refuses, delivery.attempts, times, &*ctx.entropy);
     let well = verdict == Verdict::Confirmed;
     let status = answer.ok().map(|reply| reply.status);
-    let tried = Tried { delivery: delivery.clone(), url, status, verdict, noted };
+    let tried = Tried { delivery: delivery.clone(), began, url, status, verdict, noted };
     core.store
         .transact(Lane::Ordinary, (ctx, tried), |tx, (ctx, tried)| Box::pin(settle(tx, ctx, tried)))
         .await?;
@@ -132,6 +136,7 @@ async fn settle(tx: &mut Tx, ctx: &Ctx, tried: &Tried) -> Result<(), Failure> {
     }
     match &delivery.message {
         Message::LogoutToken(told) => backchannel::log(tx, ctx, tried, told).await,
-        Message::SecurityEvent(_) | Message::Event(_) => Ok(()),
+        Message::SecurityEvent(_) => Ok(()),
+        Message::Event(_) => webhook::note(tx, ctx, tried).await,
     }
 }

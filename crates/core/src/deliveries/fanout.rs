@@ -2,6 +2,7 @@
 //! want to hear of endings of this kind.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use curfew_model::config::ClientDoc;
 use curfew_model::{ClientId, Ctx, EndingId, Failure, Initiator, LogCode, SessionKey, Sid, UserId, UserKey};
@@ -13,10 +14,11 @@ use curfew_tokens::digest::sha256;
 use serde_json::json;
 
 use super::TRIED_SECONDS;
-use crate::Core;
 use crate::changes::Change;
 use crate::endings::{Scope, initiator};
+use crate::event_streams::news;
 use crate::logs::{self, LogEntry};
+use crate::{Core, TenantConfig};
 
 /// Fan-outs that are expanded in one transaction.
 const FANOUTS_MAX: i64 = 50;
@@ -45,22 +47,28 @@ async fn expand_changes(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
     let open =
         core.store.read(ctx.tenant, |tx, tenant| Box::pin(changes::open(tx, *tenant, CHANGES_MAX))).await?;
     let more = !open.is_empty();
-    for id in open {
-        core.store
-            .transact(Lane::Ordinary, (ctx.clone(), id), |tx, (ctx, id)| Box::pin(expand_change(tx, ctx, id)))
-            .await?;
+    if more {
+        let config = core.tenant(ctx.tenant).await?;
+        for id in open {
+            let args = (ctx.clone(), Arc::clone(&config), id);
+            core.store
+                .transact(Lane::Ordinary, args, |tx, (ctx, config, id)| {
+                    Box::pin(expand_change(tx, ctx, config, id))
+                })
+                .await?;
+        }
     }
     Ok(more)
 }
 
-async fn expand_change(tx: &mut Tx, ctx: &Ctx, id: &ChangeId) -> Result<(), Failure> {
+async fn expand_change(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig, id: &ChangeId) -> Result<(), Failure> {
     let Some(row) = changes::take(tx, ctx.tenant, id).await? else { return Ok(()) };
-    let _: Change = serde_json::from_str(&row.doc).map_err(|_| Failure::Inconsistent {
+    let change: Change = serde_json::from_str(&row.doc).map_err(|_| Failure::Inconsistent {
         table: "changes",
         column: "doc",
         id: format!("{:032x}", u128::from_be_bytes(row.id)),
     })?;
-    Ok(())
+    news::of_change(tx, ctx, config, &row, &change).await
 }
 
 async fn expand_endings(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
@@ -69,13 +77,14 @@ async fn expand_endings(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
     if open.is_empty() {
         return Ok(false);
     }
-    let Err(failure) = expand_pages(core, ctx, open.clone()).await else { return Ok(true) };
+    let config = core.tenant(ctx.tenant).await?;
+    let Err(failure) = expand_pages(core, ctx, &config, open.clone()).await else { return Ok(true) };
     if !matches!(failure, Failure::Inconsistent { .. } | Failure::Internal(_)) {
         return Err(failure);
     }
     let mut stuck = false;
     for ending in open {
-        if let Err(failure) = expand_pages(core, ctx, vec![ending]).await {
+        if let Err(failure) = expand_pages(core, ctx, &config, vec![ending]).await {
             tracing::error!(%failure, ending_id = %ending, "cannot work out whom to tell of an ending");
             stuck = true;
         }
@@ -84,13 +93,19 @@ async fn expand_endings(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
     Ok(!stuck)
 }
 
-async fn expand_pages(core: &Core, ctx: &Ctx, endings: Vec<EndingId>) -> Result<(), Failure> {
+async fn expand_pages(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    endings: Vec<EndingId>,
+) -> Result<(), Failure> {
+    let args = (ctx.clone(), Arc::clone(config), endings);
     core.store
-        .transact(Lane::Ordinary, (ctx.clone(), endings), |tx, (ctx, endings)| {
+        .transact(Lane::Ordinary, args, |tx, (ctx, config, endings)| {
             Box::pin(async move {
                 for ending in endings {
                     if let Some(claimed) = fanouts::claim(tx, ctx.tenant, ending).await? {
-                        expand_page(tx, ctx, ending, &claimed).await?;
+                        expand_page(tx, ctx, config, ending, &claimed).await?;
                     }
                 }
                 Ok(())
@@ -105,7 +120,13 @@ struct Page {
     next: Option<String>,
 }
 
-async fn expand_page(tx: &mut Tx, ctx: &Ctx, ending: &EndingId, claimed: &Claimed) -> Result<(), Failure> {
+async fn expand_page(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    ending: &EndingId,
+    claimed: &Claimed,
+) -> Result<(), Failure> {
     let broken =
         |column: &'static str| Failure::Inconsistent { table: "fanouts", column, id: ending.to_string() };
     let scope: Option<Scope> =
@@ -128,6 +149,9 @@ async fn expand_page(tx: &mut Tx, ctx: &Ctx, ending: &EndingId, claimed: &Claime
         if page.next.is_none() && counter.is_some() && !untold.is_empty() {
             name_untold(tx, ctx, &about, &untold).await?;
         }
+    }
+    if claimed.reached.is_none() {
+        news::of_ending(tx, ctx, config, ending, claimed).await?;
     }
     let untold = (!untold.is_empty()).then(|| json!(untold).to_string());
     let expanded_at = page.next.is_none().then_some(ctx.now);

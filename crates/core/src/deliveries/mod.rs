@@ -14,8 +14,10 @@ mod courier;
 mod fanout;
 mod retry;
 
+pub(crate) use attempt::{Errand, Request, Tried};
 pub(crate) use backchannel::try_address;
 pub use courier::{Courier, Limits};
+pub(crate) use retry::Verdict;
 
 /// How long a receiver is tried.
 pub(crate) const TRIED_SECONDS: i64 = 86_400;

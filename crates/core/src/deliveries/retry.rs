@@ -11,7 +11,7 @@ const PAUSE_SECONDS_MAX: u64 = 3600;
 
 /// What becomes of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// The receiver has confirmed.
     Confirmed,
     /// It is not asked again.

@@ -48,11 +48,11 @@ pub(super) fn view(delivery: &Delivery) -> Value {
 }
 
 /// 32 hexadecimal digits.
-fn id_text(id: &DeliveryId) -> String {
+pub(super) fn id_text(id: &DeliveryId) -> String {
     format!("{:032x}", u128::from_be_bytes(*id))
 }
 
-fn parse_id(text: &str) -> Option<DeliveryId> {
+pub(super) fn parse_id(text: &str) -> Option<DeliveryId> {
     let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(u128::to_be_bytes)
 }

@@ -12,6 +12,8 @@ pub mod consents;
 pub mod credentials;
 pub mod deliveries;
 pub mod endings;
+pub mod event_deliveries;
+pub mod event_streams;
 pub mod page;
 pub mod refresh_tokens;
 pub mod resource_servers;
@@ -59,6 +61,10 @@ pub enum Entity {
     Ending,
     /// A delivery.
     Delivery,
+    /// An event stream.
+    EventStream,
+    /// An event that a stream was told of.
+    EventDelivery,
 }
 
 impl Entity {
@@ -76,6 +82,8 @@ impl Entity {
         Self::SigningKey,
         Self::Ending,
         Self::Delivery,
+        Self::EventStream,
+        Self::EventDelivery,
     ];
 
     /// What a caller is told who asked for one that is not there. The full stops are Auth0's.
@@ -93,6 +101,8 @@ impl Entity {
             Self::SigningKey => "The signing key does not exist.",
             Self::Ending => "The ending does not exist.",
             Self::Delivery => "The delivery does not exist.",
+            Self::EventStream => "The requested stream does not exist.",
+            Self::EventDelivery => "The event delivery does not exist.",
         }
     }
 
@@ -110,7 +120,9 @@ impl Entity {
             | Self::Credential
             | Self::SigningKey
             | Self::Ending
-            | Self::Delivery => None,
+            | Self::Delivery
+            | Self::EventStream
+            | Self::EventDelivery => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use curfew_model::{Ctx, EndingCause, Failure, Secret, TenantId};
 use curfew_store::signing_keys as rows;
-use curfew_store::{Lane, Tx, clients, resource_servers, tenants};
+use curfew_store::{Lane, Tx, clients, event_streams, resource_servers, tenants};
 use curfew_tokens::{SealKind, UnsealError};
 
 use super::page::{More, Position, Window, scan};
@@ -35,7 +35,7 @@ pub async fn rotate(core: &Core, ctx: &Ctx) -> Result<u32, Failure> {
 
 /// Revokes a key: what it sealed for people and clients (cookies, codes, pending logins, refresh tokens, opaque access
 /// tokens) is refused from now on, and with the sessions and families behind those what hangs on them. The secrets of
-/// clients and APIs, which it sealed as well, are sealed anew. `false` when there is no such key, or it was revoked
+/// clients, APIs and event streams, which it sealed as well, are sealed anew. `false` when there is no such key, or it was revoked
 /// before.
 ///
 /// Steps: 1 a current key is followed by a new one first, 2 seal the secrets anew, revoke, and record the ending, in
@@ -51,6 +51,7 @@ pub async fn revoke(core: &Core, ctx: &Ctx, id: u32, actor: Actor) -> Result<boo
                 tenants::touch(tx, ctx.tenant).await?;
                 seal_clients(tx, ctx, config).await?;
                 seal_resource_servers(tx, ctx, config).await?;
+                seal_event_streams(tx, ctx, config).await?;
                 if !rows::revoke_sealing_key(tx, ctx, *id).await? {
                     return Ok(false);
                 }
@@ -105,6 +106,29 @@ async fn seal_resource_servers(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig) ->
         if let Some(sealed) = sealed {
             resource_servers::update(tx, tenant, &row.id, &row.doc, Some(&sealed)).await?;
         }
+        More::Wanted
+    });
+    Ok(())
+}
+
+async fn seal_event_streams(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig) -> Result<(), Failure> {
+    let tenant: TenantId = ctx.tenant;
+    scan!(tx, tenant, event_streams::list, &all(), stream_id, |row, _position| {
+        let renew = |sealed: &Secret<String>, column| {
+            anew(config, ctx, SealKind::EventStreamSecret, sealed)
+                .map(|new| new.unwrap_or_else(|| sealed.clone()))
+                .map_err(|_| broken("event_streams", column, &row.stream_id))
+        };
+        let previous = match &row.secrets.previous {
+            Some((secret, until)) => Some((renew(secret, "previous_secret")?, *until)),
+            None => None,
+        };
+        let secrets = event_streams::Secrets {
+            signing: renew(&row.secrets.signing, "signing_secret")?,
+            previous,
+            authorization: renew(&row.secrets.authorization, "authorization_secret")?,
+        };
+        event_streams::set_secrets(tx, tenant, &row.stream_id, &secrets).await?;
         More::Wanted
     });
     Ok(())

@@ -54,7 +54,7 @@ pub struct Write {
 }
 
 /// Names of fields whose values are never written down.
-const MASKED: [&str; 8] = [
+const MASKED: [&str; 10] = [
     "password",
     "client_secret",
     "signing_secret",
@@ -63,6 +63,8 @@ const MASKED: [&str; 8] = [
     "link_with",
     "private_key",
     "password_hash",
+    "token",
+    "header_value",
 ];
 
 /// Replaces what must not be written down by `*****`, at every depth.

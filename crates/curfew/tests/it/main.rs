@@ -41,6 +41,8 @@ mod discovery;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod event_streams;
+#[cfg(test)]
 mod feed;
 #[cfg(test)]
 mod fuzz;

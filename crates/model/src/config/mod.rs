@@ -3,6 +3,7 @@
 
 mod client;
 mod connection;
+mod event_stream;
 mod resource_server;
 mod tenant;
 
@@ -11,6 +12,10 @@ pub use client::{
     OidcLogout, RefreshTokenSettings,
 };
 pub use connection::{Connection, ConnectionClient, ConnectionDoc, ConnectionOptions, PasswordPolicy};
+pub use event_stream::{
+    ENDING_CREATED, EVENT_TYPES, EventDestination, EventStreamDoc, EventStreamStatus, EventSubscription,
+    USER_CREATED, USER_DELETED, USER_UPDATED, Webhook, WebhookAuthorization,
+};
 pub use resource_server::{ResourceServer, ResourceServerDoc, ScopeEntry};
 pub use tenant::{SessionLifetimes, TenantFlags, TenantSettings};
 

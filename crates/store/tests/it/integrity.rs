@@ -8,6 +8,7 @@ use curfew_model::{
 };
 use curfew_store::deliveries::{Delivery, LogoutToken, Message, ReceiverId};
 use curfew_store::endings::{EndingRow, FeedEntry};
+use curfew_store::event_streams::{EventStreamRow, Secrets};
 use curfew_store::families::NewFamily;
 use curfew_store::feed::NodeRow;
 use curfew_store::grants::GrantRow;
@@ -16,8 +17,8 @@ use curfew_store::signing_keys::{KeyState, NewSigningKey};
 use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
-    Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, families, feed,
-    grants, params, resource_servers, sessions, signing_keys, tenants, users,
+    Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, event_streams,
+    families, feed, grants, params, resource_servers, sessions, signing_keys, tenants, users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -50,6 +51,19 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
     connections::enable_for(tx, TENANT, "con_1", client).await?;
     resource_servers::insert(tx, ctx, "1", "https://api.example/", "{}", None).await?;
     resource_servers::set_lifetime(tx, ctx, "https://api.example/", 86_400).await?;
+    let stream = EventStreamRow {
+        stream_id: "est_1".into(),
+        doc: "{}".into(),
+        enabled: true,
+        secrets: Secrets {
+            signing: Secret::new("sealed".to_owned()),
+            previous: None,
+            authorization: Secret::new("sealed".to_owned()),
+        },
+        created_at: ctx.now,
+        updated_at: ctx.now,
+    };
+    assert!(event_streams::insert(tx, ctx, &stream).await?);
     client_grants::insert(tx, ctx, "cgr_1", client, "https://api.example/", "{}").await.map(drop)
 }
 
@@ -300,6 +314,13 @@ corruptions! {
         where state = 'confirmed'";
     DELIVERIES_CONFIRMED_BY_NOBODY <- CONFIRM_UNTRIED = "update deliveries set attempts = 0 where state = 'confirmed'";
     DELIVERIES_OF_NOTHING <- LOSE_WHAT_ENDED = "update deliveries set session_key = null";
+    EVENT_STREAMS_HALF_ENABLED <- HALF_ENABLE = "update event_streams set enabled = 2";
+    EVENT_STREAMS_HALF_ENABLED <- FORGET_HOW_LONG = "update event_streams set previous_secret = 'sealed'";
+    EVENT_STREAMS_BEYOND_CAP <- CROWD_STREAMS = "insert into event_streams (tenant, stream_id, doc, enabled, \
+        signing_secret, authorization_secret, created_at, updated_at) \
+        with recursive n(i) as (select 1 union all select i + 1 from n where i < 20) \
+        select e.tenant, e.stream_id || '-' || n.i, e.doc, e.enabled, e.signing_secret, e.authorization_secret, \
+        e.created_at, e.updated_at from event_streams e, n";
     ENTRIES_WITHOUT_ENDING <- ENTER_NOTHING = "update feed_entries set ending_id = user_key";
     ENTRIES_WITHOUT_LANE <- LEAVE_THE_LANE = "update feed_entries set lane = 99";
     LANES_WITH_GAPS <- LOSE_THE_HEAD = "update feed_lanes set head = head + 1 where head > 0";

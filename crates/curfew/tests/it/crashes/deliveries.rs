@@ -1,9 +1,10 @@
-//! kill -9 between the commit of an ending and the application's confirmation, wherever that is: the next start tells it.
+//! kill -9 between the commit of an ending and the confirmation of whoever has to hear of it, wherever that is: the next
+//! start tells it, the application and the event stream.
 
 use std::time::Duration;
 
 use curfew_model::TenantId;
-use curfew_store::deliveries::{DeliveryState, in_state};
+use curfew_store::deliveries::{DeliveryState, Message, in_state};
 use curfew_store::{Engine, fanouts};
 use curfew_testkit::Receiver;
 use http::Method;
@@ -33,6 +34,15 @@ async fn killed_before_it_tells(engine: Engine) {
     });
     let client = format!("clients/{}", application.id);
     admin.done(Method::PATCH, &client, &json!({ "oidc_logout": logout })).await;
+    let webhook = Receiver::start().await;
+    let stream = json!({
+        "status": "enabled",
+        "subscriptions": [{"event_type": "user.updated"}, {"event_type": "ending.created"}],
+        "destination": {"type": "webhook", "configuration": {
+            "webhook_endpoint": webhook.url(), "webhook_authorization": {"method": "bearer", "token": "t"},
+        }},
+    });
+    admin.done(Method::POST, "event-streams", &stream).await;
     let mut people = Vec::new();
     for round in 0..KILLS {
         let person = admin.make_person(&format!("round-{round}")).await;
@@ -56,17 +66,27 @@ async fn killed_before_it_tells(engine: Engine) {
                 Box::pin(async move {
                     let open = fanouts::count_open(tx, TENANT).await?;
                     let confirmed = in_state(tx, TENANT, DeliveryState::Confirmed, None, 100).await?;
-                    Ok((open, confirmed.into_iter().filter_map(|delivery| delivery.sub).collect::<Vec<_>>()))
+                    let told = confirmed.into_iter().filter_map(|delivery| match delivery.message {
+                        Message::LogoutToken(_) => Some(("logout token".to_owned(), delivery.sub?.0)),
+                        Message::Event(event) => Some((event.event_type, delivery.sub?.0)),
+                        Message::SecurityEvent(_) => None,
+                    });
+                    Ok((open, told.collect::<Vec<_>>()))
                 })
             });
             let (open, confirmed) = left.await.expect("the deliveries");
-            if open == 0 && people.iter().all(|person| confirmed.iter().any(|told| told.0 == *person)) {
+            let told = |what: &str, person: &String| {
+                confirmed.iter().any(|(kind, whom)| kind == what && whom == person)
+            };
+            let everything = ["logout token", "user.updated", "ending.created"];
+            if open == 0 && people.iter().all(|person| everything.iter().all(|what| told(what, person))) {
                 break;
             }
         }
     };
     tokio::time::timeout(TOLD_WITHIN, settled).await.expect("somebody was not told");
     assert!(receiver.bodies().len() >= KILLS);
+    assert!(webhook.bodies().len() >= 2 * KILLS);
     server.kill();
     place.verify().await;
 }

@@ -12,6 +12,7 @@ mod clients;
 mod connections;
 mod deliveries;
 mod endings;
+mod event_streams;
 mod fields;
 mod grants;
 mod keys;
@@ -297,6 +298,26 @@ operations! {
     GET "/clients/{id}/logout-health" ["read:endings"] OK
         "See whether an application hears of endings" => deliveries::health;
     POST "/clients/{id}/test-logout" ["create:endings"] OK "Send a test logout token" => deliveries::test;
+
+    GET "/event-streams" ["read:event_streams"] OK "Get event streams" => event_streams::list;
+    POST "/event-streams" ["create:event_streams"] CREATED "Create an event stream" => event_streams::create;
+    GET "/event-streams/{id}" ["read:event_streams"] OK "Get an event stream by ID" => event_streams::get;
+    PATCH "/event-streams/{id}" ["update:event_streams"] OK "Update an event stream" => event_streams::update;
+    DELETE "/event-streams/{id}" ["delete:event_streams"] NO_CONTENT "Delete an event stream" => event_streams::delete;
+    POST "/event-streams/{id}/rotate-secret" ["update:event_streams"] OK
+        "Rotate the signing secret of an event stream" => event_streams::rotate_secret;
+    GET "/event-streams/{id}/deliveries" ["read:event_deliveries", "read:event_streams"] OK
+        "Get this event stream's delivery history" => event_streams::list_deliveries;
+    GET "/event-streams/{id}/deliveries/{event_id}" ["read:event_deliveries"] OK
+        "Get a specific event's delivery history" => event_streams::get_delivery;
+    POST "/event-streams/{id}/redeliver" ["update:event_deliveries"] ACCEPTED
+        "Redeliver failed events" => event_streams::redeliver_many;
+    POST "/event-streams/{id}/redeliver/{event_id}" ["update:event_deliveries"] ACCEPTED
+        "Redeliver a single failed event by ID" => event_streams::redeliver;
+    POST "/event-streams/{id}/test" ["update:event_streams"] ACCEPTED
+        "Send a test event to an event stream" => event_streams::test;
+    GET "/event-streams/{id}/stats" ["read:event_deliveries", "read:event_streams"] OK
+        "See how it goes with an event stream" => event_streams::stats;
 
     GET "/tenants/settings" ["read:tenant_settings"] OK "Get tenant settings" => tenants::get;
     PATCH "/tenants/settings" ["update:tenant_settings"] OK "Update tenant settings" => tenants::update;

@@ -561,6 +561,17 @@ mod tests {
         assert_eq!(lists.map(Value::Object), Ok(json!({"strategy": ["auth0", "oidc", "x"], "name": "n"})));
     }
 
+    #[test]
+    fn streams_can_be_subscribed_to_what_the_rules_know() {
+        for operation in ["POST /event-streams", "PATCH /event-streams/{id}"] {
+            let body = contract(operation).and_then(|contract| contract.body.as_ref()).expect("a body");
+            let one = body.fields["subscriptions"].items.as_ref().expect("items");
+            assert_eq!(one.fields["event_type"].choices, curfew_model::config::EVENT_TYPES);
+        }
+        let test = contract("POST /event-streams/{id}/test").and_then(|contract| contract.body.as_ref());
+        assert_eq!(test.expect("a body").fields["event_type"].choices, curfew_model::config::EVENT_TYPES);
+    }
+
     proptest::proptest! {
         /// Nothing a client sends may panic.
         #[test]
