@@ -72,6 +72,33 @@ class Management(unittest.TestCase):
         self.assertEqual(refused.exception.body["errorCode"], "invalid_body")
         self.assertIn("email", refused.exception.body["message"])
 
+    def test_event_streams(self):
+        streams = self.management.event_streams
+        created = streams.create(
+            request={
+                "name": "python",
+                "subscriptions": [{"event_type": "user.created"}],
+                "destination": {
+                    "type": "webhook",
+                    "configuration": {
+                        "webhook_endpoint": "https://app.example/events",
+                        "webhook_authorization": {"method": "bearer", "token": "t"},
+                    },
+                },
+            }
+        )
+        self.assertEqual((created.name, created.status), ("python", "disabled"))
+        self.assertIn(created.id, [stream.id for stream in streams.list()])
+        changed = streams.update(created.id, name="renamed", status="enabled")
+        self.assertEqual((changed.name, changed.status), ("renamed", "enabled"))
+        tested = streams.test(created.id, event_type="user.created")
+        self.assertEqual((tested.status, tested.event.type), ("pending", "user.created"))
+        self.assertEqual(list(streams.deliveries.list(created.id)), [])
+        streams.delete(created.id)
+        with self.assertRaises(ApiError) as refused:
+            streams.get(created.id)
+        self.assertEqual(refused.exception.status_code, 404)
+
     def test_the_asynchronous_client(self):
         async def read_settings():
             management = AsyncManagementClient(domain=DOMAIN, **CREDENTIALS)
