@@ -46,19 +46,27 @@ pub(super) async fn expand(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
 async fn expand_changes(core: &Core, ctx: &Ctx) -> Result<bool, Failure> {
     let open =
         core.store.read(ctx.tenant, |tx, tenant| Box::pin(changes::open(tx, *tenant, CHANGES_MAX))).await?;
-    let more = !open.is_empty();
-    if more {
-        let config = core.tenant(ctx.tenant).await?;
-        for id in open {
-            let args = (ctx.clone(), Arc::clone(&config), id);
-            core.store
-                .transact(Lane::Ordinary, args, |tx, (ctx, config, id)| {
-                    Box::pin(expand_change(tx, ctx, config, id))
-                })
-                .await?;
+    if open.is_empty() {
+        return Ok(false);
+    }
+    let config = core.tenant(ctx.tenant).await?;
+    let mut stuck = false;
+    for id in open {
+        let args = (ctx.clone(), Arc::clone(&config), id);
+        let expanded = core.store.transact(Lane::Ordinary, args, |tx, (ctx, config, id)| {
+            Box::pin(expand_change(tx, ctx, config, id))
+        });
+        match expanded.await {
+            Ok(()) => {}
+            Err(failure @ (Failure::Inconsistent { .. } | Failure::Internal(_))) => {
+                tracing::error!(%failure, "cannot work out whom to tell of a change");
+                stuck = true;
+            }
+            Err(failure) => return Err(failure),
         }
     }
-    Ok(more)
+    // Those that are stuck would come again at once.
+    Ok(!stuck)
 }
 
 async fn expand_change(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig, id: &ChangeId) -> Result<(), Failure> {

@@ -119,7 +119,14 @@ async fn tell(
     about: &About<'_>,
 ) -> Result<(), Failure> {
     for (stream_id, doc) in event_streams::enabled(tx, ctx.tenant).await? {
-        let doc: EventStreamDoc = read_doc("event_streams", &stream_id, &doc)?;
+        let doc: EventStreamDoc = match read_doc("event_streams", &stream_id, &doc) {
+            Ok(doc) => doc,
+            Err(failure) => {
+                // Nobody else waits for one that is broken.
+                tracing::error!(%failure, "an event stream is not told of anything");
+                continue;
+            }
+        };
         if doc.hears_of(&event.event_type) {
             let delivery = delivery(ctx.now, config, &stream_id, event, about);
             deliveries::insert(tx, ctx.tenant, &delivery).await?;

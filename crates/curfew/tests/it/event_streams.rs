@@ -7,8 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use curfew_core::management::sealing_keys;
 use curfew_model::TenantId;
+use curfew_store::Lane;
+use curfew_store::changes::{self, ChangeRow};
 use curfew_store::deliveries::{DeliveryState, Message, in_state};
-use curfew_store::event_streams::STREAMS_MAX;
+use curfew_store::event_streams::{self, EventStreamRow, STREAMS_MAX};
 use curfew_testkit::{Behaviour, Receiver, Request};
 use curfew_tokens::webhook::WebhookSecret;
 use serde_json::{Value, json};
@@ -758,6 +760,30 @@ in_a_box! {
         let query = format!("/stats?date_from={}&date_to={}", begin.iso(), begin.iso());
         let later = curfew.operator().await.get(&stream.path(&query)).await.expect(200).json();
         assert_eq!(later["metrics"][0]["window_total"], 0);
+    }
+
+    fn what_is_broken_keeps_nobody_from_being_told(curfew) {
+        let operator = curfew.operator().await;
+        let (one, two) = (Receiver::start().await, Receiver::start().await);
+        let broken = make(&operator, &one, &["user.created", "ending.created"]).await;
+        let whole = make(&operator, &two, &["user.created", "ending.created"]).await;
+        let args = (curfew::serve::job_ctx(&curfew.core, crate::support::ISSUER), broken.id);
+        let made = curfew.store().transact(Lane::Ordinary, args, |tx, (ctx, id)| {
+            Box::pin(async move {
+                let row = event_streams::find(tx, TENANT, id).await?.expect("the stream");
+                event_streams::update(tx, ctx, &EventStreamRow { doc: "{}".to_owned(), ..row }).await?;
+                let (issuer, doc) = (ctx.issuer.to_string(), "{}".to_owned());
+                changes::insert(tx, TENANT, &ChangeRow { id: [0; 16], at: ctx.now, issuer, doc }).await
+            })
+        });
+        made.await.expect("a stream and a change that do not read");
+        let ada = operator.make_person().await;
+        curfew.deliver().await;
+        operator.block(&ada).await.expect(200);
+        curfew.deliver().await;
+        let types: Vec<Value> = events(&curfew, &whole, &two).iter().map(|event| event["type"].clone()).collect();
+        assert_eq!(types, ["user.created", "ending.created"]);
+        assert_eq!(one.requests(), []);
     }
 
     fn any_node_tells_what_another_wrote_down(curfew) {
