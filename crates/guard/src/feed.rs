@@ -371,7 +371,8 @@ async fn probe(
     mut reports: Reports,
 ) -> Result<Answered, CallError> {
     let Config { name, lease_seconds, stale, .. } = &reports.inner.config;
-    let guard = Announcement { name, lease_seconds: *lease_seconds, stale: *stale };
+    let instance = &reports.inner.instance;
+    let guard = Announcement { name, instance, lease_seconds: *lease_seconds, stale: *stale };
     let probe = Probe { stream, probe: sent.number, position, guard, activity: &reports.batch };
     let answer = reports.inner.client.post_json("endings/probe", Some(bearer), &probe).await?;
     let answered = match answer.status {

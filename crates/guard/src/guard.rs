@@ -31,6 +31,8 @@ use crate::view::{Question, TokenFacts, Verdict, View};
 const LEEWAY_SECONDS: i64 = 5;
 /// How long an introspection may take, waiting included.
 const INTROSPECTION: Duration = Duration::from_secs(2);
+/// Characters that tell guards of one name apart.
+const INSTANCE_LENGTH: usize = 16;
 /// Introspections at a time.
 const INTROSPECTIONS_MAX: usize = 64;
 
@@ -68,6 +70,8 @@ pub struct Status {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    /// Tells this guard from others of its name.
+    pub(crate) instance: String,
     pub(crate) client: Client,
     pub(crate) keys: Keys,
     state: RwLock<State>,
@@ -103,6 +107,7 @@ impl Guard {
         let runtime = Handle::try_current().map_err(|_| ConfigError::Runtime)?;
         let inner = Arc::new(Inner {
             client: Client::new(&config)?,
+            instance: config.entropy.alphanumeric(INSTANCE_LENGTH),
             config,
             keys: Keys::default(),
             state: RwLock::default(),

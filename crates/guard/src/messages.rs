@@ -95,6 +95,8 @@ pub(crate) struct Probe<'a> {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Announcement<'a> {
     pub(crate) name: &'a str,
+    /// Tells it from others of its name, from its start to its end.
+    pub(crate) instance: &'a str,
     pub(crate) lease_seconds: u8,
     pub(crate) stale: Stale,
 }
@@ -163,14 +165,21 @@ mod tests {
     #[test]
     fn a_probe_as_the_server_reads_it() {
         let position = Position::parse("17.0.4").unwrap();
-        let guard = Announcement { name: "orders-api-1", lease_seconds: 10, stale: Stale::Introspect };
+        let guard = Announcement {
+            name: "orders-api-1",
+            instance: "one",
+            lease_seconds: 10,
+            stale: Stale::Introspect,
+        };
         let activity = [(UserKey([1; 12]), 1_795_219_300)];
         let probe = Probe { stream: "s1", probe: 41, position: &position, guard, activity: &activity };
         assert_eq!(
             serde_json::to_value(&probe).unwrap(),
             serde_json::json!({
                 "stream": "s1", "probe": 41, "position": "17.0.4",
-                "guard": { "name": "orders-api-1", "lease_seconds": 10, "stale": "introspect" },
+                "guard": {
+                    "name": "orders-api-1", "instance": "one", "lease_seconds": 10, "stale": "introspect",
+                },
                 "activity": [["AQEBAQEBAQEBAQEB", 1_795_219_300]],
             })
         );

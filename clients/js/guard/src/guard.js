@@ -1,5 +1,6 @@
 // The guard: decides about tokens from what it holds in memory.
 
+import { randomUUID } from 'node:crypto';
 import { Activity } from './activity.js';
 import { ENDED, NO_TOKEN, UNAVAILABLE, UNDECIDED, insufficientScope } from './answers.js';
 import { unixSeconds } from './clock.js';
@@ -48,7 +49,8 @@ class Guard {
       keys: this.#keys,
       view: this.#view,
       activity: this.#activity,
-      announcement: { name, lease_seconds: leaseSeconds, stale },
+      // Replicas, and the processes of one host, bear one name.
+      announcement: { name, instance: randomUUID(), lease_seconds: leaseSeconds, stale },
       onChange: () => this.#changed(),
     });
     this.#follower.start();

@@ -262,7 +262,9 @@ test('probes say who asks, how far it has come, and what it does', async (t) => 
   fake.end(['session', 's', fake.clock.seconds + 700], 1);
   await caughtUp(fake, guard);
   const probe = await eventually(() => fake.probes.find(({ position }) => position === '0.1'), 'it acknowledges');
-  assert.deepEqual(probe.guard, { name: 'orders-api-1', lease_seconds: 7, stale: 'refuse' });
+  const { instance, ...said } = probe.guard;
+  assert.deepEqual(said, { name: 'orders-api-1', lease_seconds: 7, stale: 'refuse' });
+  assert.match(instance, /^[0-9a-f-]{36}$/);
   assert.ok(!('activity' in probe));
   const numbers = fake.probes.map(({ probe: number }) => number);
   assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));

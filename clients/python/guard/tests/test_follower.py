@@ -14,7 +14,9 @@ def test_it_announces_itself_and_says_how_far_it_is(guard, curfew, heard):
     heard(guard)
     last = eventually(lambda: curfew.probes[-1] if curfew.probes[-1]["position"] != "0.0.0" else None)
     assert last["position"] == f"0.0.{number}"
+    assert len(instance := last["guard"].pop("instance")) == 16
     assert last["guard"] == {"name": "tests", "lease_seconds": 10, "stale": "introspect"}
+    assert {probe["guard"].get("instance", instance) for probe in curfew.probes} == {instance}
     numbers = [probe["probe"] for probe in curfew.probes]
     assert numbers == sorted(set(numbers))
     assert {probe["stream"] for probe in curfew.probes} == set(curfew.streams)
@@ -266,7 +268,7 @@ def test_reconnections_are_spread_and_become_rarer(clock):
         keys=None,
         activity=None,
         issuer="",
-        announcement=Announcement("tests", 10, "refuse"),
+        announcement=Announcement("tests", "one", 10, "refuse"),
         clock=clock,
         random=lambda: 0.5,
     )

@@ -5,6 +5,7 @@
 //! which it had sent before.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use curfew_model::{ClientId, EndingId, TenantId, Timestamp};
 use serde_json::json;
@@ -26,16 +27,67 @@ struct Who {
     audience: String,
     client: ClientId,
     name: String,
+    /// Replicas bear one name.
+    instance: String,
 }
 
 #[derive(Debug)]
 struct Known {
+    who: Arc<Who>,
     acknowledged: Option<Position>,
     lapses_at: Timestamp,
     /// During which read its first probe came in; a later one echoes it.
     probed_in: u64,
     /// It has been echoed, and so has a view.
     echoed: bool,
+}
+
+/// The guards of a node, each with a number for as long as it is known: what waits for thousands of them is looked at with
+/// every read, and a number is found sooner than a name.
+#[derive(Debug, Default)]
+struct Guards {
+    numbers: HashMap<Arc<Who>, usize>,
+    known: Vec<Option<Known>>,
+    free: Vec<usize>,
+}
+
+impl Guards {
+    fn get(&self, number: usize) -> Option<&Known> {
+        self.known.get(number).and_then(Option::as_ref)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &Known)> + Clone {
+        self.known.iter().enumerate().filter_map(|(number, known)| Some((number, known.as_ref()?)))
+    }
+
+    /// The guard, made known by `make` if it is not. `None` when there are too many.
+    fn entry(&mut self, who: Who, make: impl FnOnce(Arc<Who>) -> Known) -> Option<&mut Known> {
+        let number = match self.numbers.get(&who) {
+            Some(number) => *number,
+            None if self.numbers.len() >= GUARDS_MAX => return None,
+            None => {
+                let who = Arc::new(who);
+                let number = self.free.pop().unwrap_or(self.known.len());
+                if number == self.known.len() {
+                    self.known.push(None);
+                }
+                *self.known.get_mut(number)? = Some(make(Arc::clone(&who)));
+                self.numbers.insert(who, number);
+                number
+            }
+        };
+        self.known.get_mut(number)?.as_mut()
+    }
+
+    /// Forgets those whose leases are over, and gives their numbers to others: nothing may wait for them any more.
+    fn forget_lapsed(&mut self, now: Timestamp) {
+        for (number, known) in self.known.iter_mut().enumerate() {
+            if let Some(lapsed) = known.take_if(|known| known.lapses_at <= now) {
+                self.numbers.remove(&lapsed.who);
+                self.free.push(number);
+            }
+        }
+    }
 }
 
 /// An ending that not every guard has heard of.
@@ -45,33 +97,43 @@ struct Open {
     ending: EndingId,
     /// Lane and position of each entry, with the API it is for.
     entries: Vec<(i64, i64, Option<String>)>,
-    waiting: Vec<Who>,
-    confirmed: Vec<(Who, Timestamp)>,
-    lapsed: Vec<(Who, Timestamp)>,
+    /// Guards were here, be it of other APIs: whoever reads the receipt waits for this node's word.
+    awaited: bool,
+    waiting: Vec<usize>,
+    confirmed: Vec<(Arc<Who>, Timestamp)>,
+    lapsed: Vec<(Arc<Who>, Timestamp)>,
 }
 
 impl Open {
-    fn has_heard(&self, who: &Who, known: &Known) -> bool {
+    fn has_heard(&self, known: &Known) -> bool {
         let Some(acknowledged) = &known.acknowledged else { return false };
-        let concerns = |audience: &Option<String>| audience.as_ref().is_none_or(|own| *own == who.audience);
+        let concerns =
+            |audience: &Option<String>| audience.as_ref().is_none_or(|own| *own == known.who.audience);
         let mut of_guard = self.entries.iter().filter(|(_, _, audience)| concerns(audience));
         of_guard.all(|(lane, position, _)| acknowledged.has_read(*lane, *position))
     }
 
     /// Moves the guards that need not be waited for any more.
-    fn look(&mut self, guards: &HashMap<Who, Known>, now: Timestamp) {
-        let waiting = std::mem::take(&mut self.waiting);
-        for who in waiting {
-            match guards.get(&who) {
-                Some(known) if self.has_heard(&who, known) => self.confirmed.push((who, now)),
-                Some(known) if known.lapses_at > now => self.waiting.push(who),
-                _ => self.lapsed.push((who, now)),
+    fn look(&mut self, guards: &Guards, now: Timestamp) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|number| {
+            // Whoever is waited for is known.
+            let Some(known) = guards.get(*number) else { return false };
+            let of = |list: &mut Vec<_>| list.push((Arc::clone(&known.who), now));
+            if self.has_heard(known) {
+                of(&mut self.confirmed);
+            } else if known.lapses_at <= now {
+                of(&mut self.lapsed);
+            } else {
+                return true;
             }
-        }
+            false
+        });
+        self.waiting = waiting;
     }
 
     fn settle(self) -> Settled {
-        let shown = |(who, at): &(Who, Timestamp), how: &str| json!({"name": who.name, "audience": who.audience, "client_id": who.client, how: at.iso()});
+        let shown = |(who, at): &(Arc<Who>, Timestamp), how: &str| json!({"name": who.name, "audience": who.audience, "client_id": who.client, how: at.iso()});
         // Those that did not confirm first: they are what somebody looks for.
         let lapsed = self.lapsed.iter().map(|guard| shown(guard, "lapsed_at"));
         let confirmed = self.confirmed.iter().map(|guard| shown(guard, "confirmed_at"));
@@ -99,17 +161,18 @@ pub(super) struct Settled {
 /// A node's guards, and the endings that wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
-    guards: HashMap<Who, Known>,
+    guards: Guards,
     open: Vec<Open>,
     /// How many reads have begun.
     reads: u64,
 }
 
 impl Acknowledged {
-    /// A probe came in.
+    /// A probe to a stream came in.
     pub(super) fn heard(
         &mut self,
         guard: &Guard,
+        stream: &str,
         acknowledged: Option<Position>,
         by: &Announcement,
         now: Timestamp,
@@ -119,18 +182,12 @@ impl Acknowledged {
             audience: guard.audience.clone(),
             client: guard.client.clone(),
             name: by.name.clone(),
+            instance: by.instance.as_deref().unwrap_or(stream).to_owned(),
         };
-        if self.guards.len() >= GUARDS_MAX && !self.guards.contains_key(&who) {
-            return;
-        }
         let lapses_at = now.plus_seconds(i64::from(by.lease_seconds));
         let reads = self.reads;
-        let known = self.guards.entry(who).or_insert(Known {
-            acknowledged: None,
-            lapses_at,
-            probed_in: reads,
-            echoed: false,
-        });
+        let make = |who| Known { who, acknowledged: None, lapses_at, probed_in: reads, echoed: false };
+        let Some(known) = self.guards.entry(who, make) else { return };
         known.acknowledged = acknowledged;
         known.lapses_at = lapses_at;
     }
@@ -143,7 +200,7 @@ impl Acknowledged {
 
     /// A read has ended well, and is about to echo the probes that had come in before it began.
     pub(super) fn end_read(&mut self, number: u64) {
-        for known in self.guards.values_mut().filter(|known| known.probed_in < number) {
+        for known in self.guards.known.iter_mut().flatten().filter(|known| known.probed_in < number) {
             known.echoed = true;
         }
     }
@@ -159,6 +216,7 @@ impl Acknowledged {
                     tenant: row.tenant,
                     ending: row.ending,
                     entries: vec![at],
+                    awaited: false,
                     waiting: Vec::new(),
                     confirmed: Vec::new(),
                     lapsed: Vec::new(),
@@ -171,12 +229,14 @@ impl Acknowledged {
                     |audience: &Option<String>| audience.as_ref().is_none_or(|own| *own == who.audience);
                 who.tenant == open.tenant && open.entries.iter().any(|(_, _, audience)| concerns(audience))
             };
-            let living = self.guards.iter().filter(|(_, known)| known.echoed && known.lapses_at > now);
-            open.waiting = living.map(|(who, _)| who).filter(|who| needs(who)).cloned().collect();
+            let living = self.guards.iter().filter(|(_, known)| known.lapses_at > now);
+            let viewing = living.clone().filter(|(_, known)| known.echoed && needs(&known.who));
+            open.waiting = viewing.map(|(number, _)| number).collect();
+            open.awaited = living.count() > 0;
         }
     }
 
-    /// What is settled by now. An ending that no guard had to hear of is nobody's.
+    /// What is settled by now. Where there were no guards nobody asks.
     pub(super) fn settle(&mut self, now: Timestamp) -> Vec<Settled> {
         let guards = &self.guards;
         for open in &mut self.open {
@@ -190,12 +250,9 @@ impl Acknowledged {
                 open.waiting.is_empty() || number <= surplus
             });
         self.open = open;
-        self.guards.retain(|_, known| known.lapses_at > now);
-        settled
-            .into_iter()
-            .filter(|open| !open.confirmed.is_empty() || !open.lapsed.is_empty())
-            .map(Open::settle)
-            .collect()
+        // Nobody waits for those: they were counted as lapsed.
+        self.guards.forget_lapsed(now);
+        settled.into_iter().filter(|open| open.awaited).map(Open::settle).collect()
     }
 
     /// How many guards trust what they heard here, or soon will, and the longest of their leases as of `now`, in whole
@@ -210,7 +267,7 @@ impl Acknowledged {
     }
 
     fn leases_of(&self, now: Timestamp, of: impl Fn(&Who, &Known) -> bool) -> (usize, i64) {
-        let living = self.guards.iter().filter(|(who, known)| known.lapses_at > now && of(who, known));
+        let living = self.guards.iter().filter(|(_, known)| known.lapses_at > now && of(&known.who, known));
         let (count, last) =
             living.fold((0, now), |(count, last), (_, known)| (count + 1, last.max(known.lapses_at)));
         (count, (last.micros() - now.micros() + 999_999) / 1_000_000)

@@ -87,6 +87,10 @@ pub enum Stale {
 pub struct Announcement {
     /// Its name among the API's guards; at most 100 characters.
     pub name: String,
+    /// Which of the guards of that name it is, from its start to its end; at most 100 characters. One that does not say is
+    /// another with each stream.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// How long it trusts what it knows, 1 to 60 seconds.
     pub lease_seconds: u8,
     /// What it does after that.

@@ -72,6 +72,8 @@ struct Shared {
     /// Who waits for a complete read that begins from now on.
     readers: Vec<oneshot::Sender<Position>>,
     acknowledged: Acknowledged,
+    /// Settled, and not written down yet.
+    settled: Vec<Settled>,
     /// How many browsers listen.
     lines: usize,
     /// What this node last said of its guards.
@@ -186,7 +188,10 @@ impl Feed {
 
     /// One complete read of all lanes, and everything that follows from it.
     async fn read_once(&self) -> Result<(), Failure> {
-        self.say_guards().await?;
+        // One instant for both: guards whose leases are over are counted by their node before it says that they are gone.
+        let now = self.clock.now();
+        self.settle(now).await?;
+        self.say_guards(now).await?;
         let (probes, readers, known, number) = {
             let mut shared = self.shared();
             let nobody = shared.streams.is_empty() && shared.readers.is_empty() && shared.lines == 0;
@@ -220,12 +225,11 @@ impl Feed {
         for reader in readers {
             let _ = reader.send(heads.clone());
         }
-        self.settle().await
+        self.settle(self.clock.now()).await
     }
 
     /// Writes down that guards trust this node, before the first of them is given a reason to: receipts wait for it.
-    async fn say_guards(&self) -> Result<(), Failure> {
-        let now = self.clock.now();
+    async fn say_guards(&self, now: Timestamp) -> Result<(), Failure> {
         let row = {
             let shared = self.shared();
             let (guards, lease_seconds) = shared.acknowledged.leases(now);
@@ -251,12 +255,17 @@ impl Feed {
     }
 
     /// Writes down which endings this node's guards have heard of.
-    async fn settle(&self) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let settled = self.shared().acknowledged.settle(now);
+    async fn settle(&self, now: Timestamp) -> Result<(), Failure> {
+        let settled = {
+            let mut shared = self.shared();
+            let more = shared.acknowledged.settle(now);
+            shared.settled.extend(more);
+            shared.settled.clone()
+        };
         if settled.is_empty() {
             return Ok(());
         }
+        let written = settled.len();
         self.store
             .transact(Lane::Ordinary, (settled, self.node.clone(), now), |tx, (settled, node, now)| {
                 Box::pin(async move {
@@ -266,7 +275,10 @@ impl Feed {
                     Ok(())
                 })
             })
-            .await
+            .await?;
+        // The reader alone settles: nothing has come before these meanwhile.
+        self.shared().settled.drain(..written);
+        Ok(())
     }
 
     /// The heads, and what stands between `known` and them. Heads are read first: what is committed under a head is
@@ -354,7 +366,7 @@ impl Feed {
         let own = {
             let mut shared = self.shared();
             let own = shared.streams.get(stream).filter(|state| state.is_of(guard)).cloned();
-            shared.acknowledged.heard(guard, acknowledged, &announcement, now);
+            shared.acknowledged.heard(guard, stream, acknowledged, &announcement, now);
             if let Some(state) = &own {
                 state.probed();
                 shared.probes.push((Arc::clone(state), probe));

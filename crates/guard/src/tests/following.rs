@@ -306,7 +306,12 @@ async fn probes_acknowledge_announce_and_report() {
     assert!(numbers.is_sorted_by(|before, after| before < after), "{numbers:?}");
     let probe = &probes[told];
     assert_eq!(probe["position"], fake.position());
-    assert_eq!(probe["guard"], json!({ "name": "orders-api-1", "lease_seconds": 20, "stale": "introspect" }));
+    let instance = probe["guard"]["instance"].as_str().expect("which of its name");
+    assert_eq!(instance.len(), 16);
+    assert_eq!(
+        probe["guard"],
+        json!({ "name": "orders-api-1", "instance": instance, "lease_seconds": 20, "stale": "introspect" })
+    );
     let reports: Vec<_> = probes.iter().filter_map(|probe| probe.get("activity")).collect();
     assert!(reports.iter().all(|report| report[0][0] == json!(user())), "{reports:?}");
     assert_eq!(reports[0], reports[1]);

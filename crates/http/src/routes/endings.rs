@@ -27,7 +27,7 @@ use crate::render::{events as event_stream, json as json_response, oauth, set_re
 const PROBE_SECONDS: u32 = 1;
 /// Reports of activity that one probe may bring.
 const ACTIVITY_MAX: usize = 1000;
-/// Characters of a guard's name.
+/// Characters of a guard's name, and of what tells it from others of that name.
 const NAME_MAX: usize = 100;
 /// The longest lease, in seconds.
 const LEASE_MAX: u8 = 60;
@@ -194,6 +194,9 @@ fn read_probe(body: &[u8]) -> Result<Probe, form::Unread> {
     let named = 1..=NAME_MAX;
     if !named.contains(&probe.guard.name.chars().count()) {
         return Err(refused(format!("guard.name has 1 to {NAME_MAX} characters")));
+    }
+    if probe.guard.instance.as_ref().is_some_and(|instance| !named.contains(&instance.chars().count())) {
+        return Err(refused(format!("guard.instance has 1 to {NAME_MAX} characters")));
     }
     if !(1..=LEASE_MAX).contains(&probe.guard.lease_seconds) {
         return Err(refused(format!("guard.lease_seconds is 1 to {LEASE_MAX}")));

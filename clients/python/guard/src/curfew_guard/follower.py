@@ -42,6 +42,8 @@ class Announcement(NamedTuple):
     """How a guard presents itself with each probe."""
 
     name: str
+    instance: str
+    """Tells it from others of its name, from its start to its end."""
     lease_seconds: int
     stale: str
 

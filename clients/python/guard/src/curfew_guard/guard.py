@@ -7,6 +7,7 @@ import contextlib
 import math
 import os
 import random as random_module
+import secrets
 import socket
 import threading
 import weakref
@@ -364,6 +365,7 @@ class Guard:
                     obtain=self._obtain,
                     announcement=Announcement(
                         self._name or f"{socket.gethostname()}-{os.getpid()}"[-_NAME_MAX:],
+                        secrets.token_hex(8),
                         self._lease_seconds,
                         self._stale,
                     ),
