@@ -164,7 +164,15 @@ async fn sweep_endings(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
     let first = Timestamp::from_micros(i64::MIN);
     let nodes = core.store.read(first, |tx, first| Box::pin(curfew_store::feed::nodes(tx, *first))).await?;
     let mut nodes_purged = 0;
-    if nodes.iter().any(|node| node.seen_at < said_until) {
+    let gone: Vec<_> = nodes.into_iter().filter(|node| node.seen_at < said_until).collect();
+    for node in gone.iter().filter(|node| node.guards > 0) {
+        core.store
+            .transact(Lane::Ordinary, (ctx.clone(), node.clone()), |tx, (ctx, node)| {
+                Box::pin(crate::management::endings::speak_for(tx, ctx, node))
+            })
+            .await?;
+    }
+    if !gone.is_empty() {
         nodes_purged = core
             .store
             .transact(Lane::Ordinary, said_until, |tx, until| {

@@ -149,6 +149,9 @@ pub(super) async fn record(
         details: details.clone(),
     };
     logs::write(tx, ctx, &entry).await?;
+    let entries: Vec<FeedEntry> = fallen.entries.iter().map(|entry| entry.to_row(keep_until)).collect();
+    // The entries go when no token needs them any more; the receipt is kept.
+    details["fell"] = entries.iter().map(|entry| entry.kind).collect();
     let row = EndingRow {
         id,
         at: ctx.now,
@@ -161,7 +164,6 @@ pub(super) async fn record(
         detail: details.to_string(),
         scope: fallen.scope.as_ref().map(serde_json::to_string).transpose().map_err(unwritable)?,
     };
-    let entries: Vec<FeedEntry> = fallen.entries.iter().map(|entry| entry.to_row(keep_until)).collect();
     endings::insert(tx, ctx.tenant, &row, &entries).await
 }
 

@@ -23,6 +23,10 @@ pub const USERS_MAX: usize = 100;
 const NAMED_MAX: usize = 10;
 /// How long after an ending's instant its commit may have come, and how far the clocks of nodes may differ.
 const LATE_SECONDS: i64 = 10;
+/// Endings that are looked at together.
+const SPOKEN_FOR_MAX: i64 = 200;
+/// How often an ending's deliveries are read until nothing is settled meanwhile.
+const READINGS_MAX: usize = 5;
 /// Deliveries that a receipt shows; all are counted.
 const DELIVERIES_SHOWN_MAX: i64 = 100;
 /// How many of a kind a rehearsal counts one by one.
@@ -398,12 +402,12 @@ fn summary(ending: &Whole) -> Document {
 /// What fell, who has heard of it, and what is still open until when.
 async fn receipt(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Document, Failure> {
     let mut doc = summary(ending);
-    let entries = rows::entries(tx, ctx.tenant, &ending.id).await?;
-    let fell: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
-    doc.insert("fell".into(), json!(fell));
-    let heard = curfew_store::feed::heard(tx, ctx.tenant, &ending.id).await?;
+    let fell = fell(tx, ctx, ending).await?;
+    // In this order: a node speaks of an ending before it says that its guards are gone.
     let nodes = curfew_store::feed::nodes(tx, seen_since(ending.at)).await?;
-    let guards = guards(ctx.now, ending.at, entries.is_empty(), &heard, &nodes);
+    let heard = curfew_store::feed::heard(tx, ctx.tenant, &ending.id).await?;
+    let guards = guards(ctx.now, ending.at, fell.is_empty(), &heard, &nodes);
+    doc.insert("fell".into(), json!(fell));
     let applications = applications(tx, ctx, ending).await?;
     let complete = guards["complete"] == true && applications["complete"] == true;
     doc.insert("complete".into(), json!(complete));
@@ -412,19 +416,43 @@ async fn receipt(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Document, Fai
     Ok(doc)
 }
 
+/// What guards were told, by kind.
+async fn fell(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Vec<String>, Failure> {
+    let detail: Document = serde_json::from_str(&ending.detail).unwrap_or_default();
+    if let Some(kinds) = detail.get("fell").and_then(Value::as_array) {
+        return Ok(kinds.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    }
+    // An ending of a time when it was not written down.
+    let entries = rows::entries(tx, ctx.tenant, &ending.id).await?;
+    Ok(entries.into_iter().map(|entry| entry.kind).collect())
+}
+
 /// Which applications were told by a logout token, and which have no address to be told at. It is open until it is worked
 /// out who took part, and until each has confirmed or is not asked any more.
 async fn applications(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Value, Failure> {
     let (expanded_at, untold) = fanouts::find(tx, ctx.tenant, &ending.id).await?.unwrap_or_default();
+    // Each statement sees what is committed by then. What is shown and what is counted must not contradict each other: it
+    // is read again when something was settled in between.
+    let mut states = deliveries::states_of_ending(tx, ctx.tenant, &ending.id).await?;
+    let mut shown = Vec::new();
+    for _ in 0..READINGS_MAX {
+        shown = deliveries::of_ending(tx, ctx.tenant, &ending.id, DELIVERIES_SHOWN_MAX).await?;
+        let before =
+            std::mem::replace(&mut states, deliveries::states_of_ending(tx, ctx.tenant, &ending.id).await?);
+        if before == states {
+            break;
+        }
+    }
     let mut counts = Document::new();
     for state in [DeliveryState::Confirmed, DeliveryState::Waiting] {
         counts.insert(state.as_str().to_owned(), json!(0));
     }
-    for (state, count) in deliveries::states_of_ending(tx, ctx.tenant, &ending.id).await? {
+    for (state, count) in states {
         counts.insert(state.as_str().to_owned(), json!(count));
     }
-    let shown = deliveries::of_ending(tx, ctx.tenant, &ending.id, DELIVERIES_SHOWN_MAX).await?;
-    let waiting = shown.iter().any(|delivery| delivery.state == DeliveryState::Waiting);
+    // By the earlier and by the later reading.
+    let waiting =
+        counts["waiting"] != 0 || shown.iter().any(|delivery| delivery.state == DeliveryState::Waiting);
     let untold: Value = untold.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| json!([]));
     Ok(json!({
         "complete": expanded_at.is_some() && !waiting,
@@ -436,8 +464,47 @@ async fn applications(tx: &mut Tx, ctx: &Ctx, ending: &Whole) -> Result<Value, F
 
 /// A node that had guards at an instant has said so after it, less the time between two such words.
 fn seen_since(at: Timestamp) -> Timestamp {
-    let every = i64::try_from(SAY_EVERY.as_secs()).unwrap_or(i64::MAX);
-    at.plus_seconds(-2 * every)
+    at.plus_seconds(-seen_seconds())
+}
+
+/// In this time a node that has guards says so twice.
+fn seen_seconds() -> i64 {
+    i64::try_from(2 * SAY_EVERY.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// From when on no guard of a node trusts what it knew before an ending, though the node says nothing.
+fn trusted_until(at: Timestamp, row: &NodeRow) -> Timestamp {
+    at.plus_seconds(row.lease_seconds + LATE_SECONDS)
+}
+
+/// Whether a node that has said nothing of an ending by now is gone, with the guards it had. One that has spoken since of
+/// how many there are may have had none when it ended.
+fn is_gone(at: Timestamp, row: &NodeRow) -> bool {
+    row.guards > 0 && row.seen_at <= at
+}
+
+/// Writes down, in the place of a node that is gone, what it left open: before the node itself is forgotten, receipts have
+/// to know of it. Steps: 1 the endings that it was there for, 2 those of which it has said nothing.
+pub(crate) async fn speak_for(tx: &mut Tx, ctx: &Ctx, row: &NodeRow) -> Result<(), Failure> {
+    let filter = Filter { from: Some(row.seen_at), ..Filter::default() };
+    let mut before = (row.seen_at.plus_seconds(seen_seconds() + 1), EndingId([0; 16]));
+    loop {
+        let page = rows::page(tx, ctx.tenant, &filter, (before.0, &before.1), SPOKEN_FOR_MAX).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        before = (last.at, last.id);
+        for ending in &page {
+            if row.seen_at < seen_since(ending.at)
+                || !is_gone(ending.at, row)
+                || fell(tx, ctx, ending).await?.is_empty()
+            {
+                continue;
+            }
+            // Its own word stays, where there is one.
+            let doc = json!({ "confirmed": 0, "lapsed": row.guards, "silent": true }).to_string();
+            let at = trusted_until(ending.at, row);
+            curfew_store::feed::insert_heard(tx, (ctx.tenant, &ending.id), &row.node, at, &doc).await?;
+        }
+    }
 }
 
 /// Which guards have heard of an ending: by the word of their nodes, and for a node that has not spoken by the longest
@@ -456,12 +523,23 @@ fn guards(
         let count = |name: &str| doc.get(name).and_then(Value::as_u64).unwrap_or(0);
         confirmed += count("confirmed");
         lapsed += count("lapsed");
-        said.push(json!({ "node": node, "settled_at": settled_at.iso(), "guards": doc.get("guards") }));
+        said.push(match doc.get("silent") {
+            Some(_) => silent(node, *settled_at, count("lapsed")),
+            None => json!({ "node": node, "settled_at": settled_at.iso(), "guards": doc.get("guards") }),
+        });
     }
-    let silent =
-        nodes.iter().filter(|row| row.guards > 0 && heard.iter().all(|(node, ..)| *node != row.node));
-    let until = silent.map(|row| at.plus_seconds(row.lease_seconds + LATE_SECONDS)).max();
-    let open_until = until.filter(|until| *until > now && !nothing_told);
+    let mut open_until = None;
+    let unheard = |row: &&NodeRow| row.guards > 0 && heard.iter().all(|(node, ..)| *node != row.node);
+    for row in nodes.iter().filter(unheard).filter(|_| !nothing_told) {
+        let until = trusted_until(at, row);
+        if until > now {
+            open_until = open_until.max(Some(until));
+        } else if is_gone(at, row) {
+            let guards = u64::try_from(row.guards).unwrap_or(0);
+            lapsed += guards;
+            said.push(silent(&row.node, until, guards));
+        }
+    }
     json!({
         "complete": open_until.is_none(),
         "open_until": open_until.map(Timestamp::iso),
@@ -469,6 +547,11 @@ fn guards(
         "lapsed": lapsed,
         "nodes": said,
     })
+}
+
+/// A node that has said nothing of an ending, and what follows from that.
+fn silent(node: &str, settled_at: Timestamp, lapsed: u64) -> Value {
+    json!({ "node": node, "silent": true, "settled_at": settled_at.iso(), "lapsed": lapsed })
 }
 
 #[cfg(test)]
@@ -505,7 +588,12 @@ mod tests {
         let open = guards(at.plus_seconds(19), at, false, &heard, &nodes);
         assert_eq!((&open["complete"], &open["confirmed"]), (&json!(false), &json!(2)));
         assert_eq!(open["open_until"], at.plus_seconds(20).iso());
-        assert_eq!(guards(at.plus_seconds(20), at, false, &heard, &nodes)["complete"], true);
+        let over = guards(at.plus_seconds(20), at, false, &heard, &nodes);
+        assert_eq!((&over["complete"], &over["lapsed"]), (&json!(true), &json!(1)), "{over}");
+        assert_eq!(over["nodes"][1]["node"], "b");
+        // A node that has spoken since may have had no guards then.
+        let later = [NodeRow { seen_at: at.plus_seconds(5), ..nodes[1].clone() }];
+        assert_eq!(guards(at.plus_seconds(20), at, false, &[], &later)["lapsed"], 0);
         assert_eq!(guards(at, at, true, &[], &nodes)["complete"], true, "nothing was to be told");
     }
 }

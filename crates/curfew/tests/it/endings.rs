@@ -233,6 +233,51 @@ in_a_box! {
         assert_eq!((&done["guards"]["confirmed"], &done["guards"]["lapsed"]), (&json!(0), &json!(1)));
     }
 
+    // Nobody is counted for another: replicas of an API, or processes of a host, may bear one name.
+    fn two_guards_of_one_name_are_two(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        let guard = operator.make_guard(&api).await;
+        let (mut one, two) = (connected(&guard).await, connected(&guard).await);
+        settle(&curfew).await;
+        let body = operator.post("/endings", json!({"user_id": person.user_id})).await.expect(201).json();
+        let id = only(&body)["id"].as_str().unwrap().to_owned();
+        let receipt = async || operator.get(&format!("/endings/{id}")).await.expect(200).json();
+        one.next_of("ending").await;
+        let position = one.next_of("position").await["position"].clone();
+        guard.probe(&one.stream, 2, json!({"position": position})).await.expect(202);
+        settle(&curfew).await;
+        assert_eq!(receipt().await["complete"], false, "the other has not heard");
+        guard.probe(&two.stream, 2, json!({"position": position})).await.expect(202);
+        settle(&curfew).await;
+        let done = receipt().await;
+        assert_eq!((&done["complete"], &done["guards"]["confirmed"]), (&json!(true), &json!(2)));
+    }
+
+    fn a_guard_that_connects_anew_is_the_same(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        let guard = operator.make_guard(&api).await;
+        let named = json!({"name": "orders", "instance": "7", "lease_seconds": 10, "stale": "introspect"});
+        let (position, _) = guard.snapshot().await;
+        let mut events = guard.follow(None).await;
+        guard.probe(&events.stream, 1, json!({"position": position, "guard": named})).await.expect(202);
+        events.next_of("echo").await;
+        settle(&curfew).await;
+        drop(events);
+        let body = operator.post("/endings", json!({"user_id": person.user_id})).await.expect(201).json();
+        let id = only(&body)["id"].as_str().unwrap().to_owned();
+        settle(&curfew).await;
+        let mut events = guard.follow(Some(&position)).await;
+        events.next_of("ending").await;
+        let position = events.next_of("position").await["position"].clone();
+        guard.probe(&events.stream, 2, json!({"position": position, "guard": named})).await.expect(202);
+        settle(&curfew).await;
+        let done = operator.get(&format!("/endings/{id}")).await.expect(200).json();
+        assert_eq!((&done["guards"]["confirmed"], &done["guards"]["lapsed"]), (&json!(1), &json!(0)));
+        assert_eq!(done["complete"], true);
+    }
+
     fn the_guards_of_a_node_that_vanished_hold_the_receipt_open_no_longer_than_their_leases(curfew) {
         let operator = curfew.operator().await;
         let (person, _, api) = signed_in(&curfew).await;
@@ -249,9 +294,20 @@ in_a_box! {
         deliver().await;
         assert_eq!(receipt().await["complete"], false);
         curfew.advance(19);
-        assert_eq!(receipt().await["complete"], false);
+        let open = receipt().await;
+        assert_eq!((&open["complete"], &open["guards"]["lapsed"]), (&json!(false), &json!(0)));
+        let until = open["guards"]["open_until"].clone();
         curfew.advance(1);
-        assert_eq!(receipt().await["complete"], true);
+        let done = receipt().await;
+        assert_eq!((&done["complete"], &done["guards"]["lapsed"]), (&json!(true), &json!(1)));
+        let node = json!({"node": other.core.feed.node(), "silent": true, "settled_at": until, "lapsed": 1});
+        assert_eq!(done["guards"]["nodes"], json!([node]));
+        // It stays so when the node itself has been forgotten.
+        curfew.advance(2 * 86_400);
+        curfew.sweep().await;
+        let operator = curfew.operator().await;
+        let later = operator.get(&format!("/endings/{id}")).await.expect(200).json();
+        assert_eq!((&later["guards"], &later["fell"]), (&done["guards"], &done["fell"]));
     }
 
     fn a_receipt_is_complete_when_the_applications_have_confirmed(curfew) {
