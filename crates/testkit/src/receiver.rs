@@ -18,6 +18,8 @@ pub enum Behaviour {
     RetryAfter(u16, String),
     /// Reads the request and never answers.
     Hang,
+    /// Reads the request, and does with it what it is told next.
+    Wait,
     /// Begins an answer of 200 and closes the connection in the middle of it.
     BreakOff,
 }
@@ -32,7 +34,7 @@ pub struct Receiver {
 
 #[derive(Debug)]
 struct State {
-    behaviour: Mutex<Behaviour>,
+    behaviour: watch::Sender<Behaviour>,
     /// In the order in which they came.
     requests: watch::Sender<Vec<Request>>,
 }
@@ -62,7 +64,7 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (requests, _) = watch::channel(Vec::new());
-        let state = Arc::new(State { behaviour: Mutex::new(Behaviour::Status(200)), requests });
+        let state = Arc::new(State { behaviour: watch::Sender::new(Behaviour::Status(200)), requests });
         let listening = Mutex::new(Some(listen(listener, Arc::clone(&state))));
         Self { address, state, listening }
     }
@@ -74,7 +76,7 @@ impl Receiver {
 
     /// Says what it does with the requests that come from now on.
     pub fn behaves(&self, behaviour: Behaviour) {
-        *self.state.behaviour.lock().expect("nobody panics with it") = behaviour;
+        self.state.behaviour.send_replace(behaviour);
     }
 
     /// Is not there any more: connections are refused.
@@ -133,15 +135,20 @@ fn listen(listener: TcpListener, state: Arc<State>) -> JoinHandle<()> {
 /// One request a connection.
 async fn serve(mut stream: TcpStream, state: Arc<State>) {
     let Some(request) = read(&mut stream).await else { return };
-    let behaviour = state.behaviour.lock().expect("nobody panics with it").clone();
+    let mut behaviours = state.behaviour.subscribe();
+    let mut behaviour = behaviours.borrow_and_update().clone();
     state.requests.send_modify(|requests| requests.push(request));
+    if behaviour == Behaviour::Wait {
+        let next = behaviours.wait_for(|behaviour| *behaviour != Behaviour::Wait).await;
+        behaviour = next.expect("the state holds it").clone();
+    }
     let answer = match behaviour {
         Behaviour::Status(status) => format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n"),
         Behaviour::RetryAfter(status, after) => {
             format!("HTTP/1.1 {status} Later\r\nRetry-After: {after}\r\nContent-Length: 0\r\n\r\n")
         }
         Behaviour::BreakOff => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbut".to_owned(),
-        Behaviour::Hang => {
+        Behaviour::Hang | Behaviour::Wait => {
             // Until the other side gives up.
             let _ = stream.read(&mut [0; 1]).await;
             return;

@@ -3,6 +3,7 @@
 mod deliveries;
 mod first_start;
 mod ledger;
+mod nodes;
 
 use std::sync::Arc;
 

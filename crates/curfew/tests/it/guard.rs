@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The box's clock as both clocks of a guard.
 #[derive(Debug)]
-struct BoxClocks(Curfew);
+pub(crate) struct BoxClocks(pub(crate) Curfew);
 
 impl Clocks for BoxClocks {
     fn now(&self) -> Moment {

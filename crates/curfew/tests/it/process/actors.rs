@@ -43,11 +43,13 @@ pub(crate) struct Tokens {
 
 impl Admin {
     pub(crate) async fn new(place: &Place) -> Self {
-        let mut admin = Self {
-            connection: Connection::to(place.address()),
-            issuer: place.issuer(),
-            token: String::new(),
-        };
+        Self::at(place, place.address()).await
+    }
+
+    /// At one node of several.
+    pub(crate) async fn at(place: &Place, address: SocketAddr) -> Self {
+        let mut admin =
+            Self { connection: Connection::to(address), issuer: place.issuer(), token: String::new() };
         admin.renew().await;
         admin
     }
@@ -128,6 +130,7 @@ fn application(number: usize, leeway: u32) -> Value {
         "token_endpoint_auth_method": "client_secret_post",
         "grant_types": ["authorization_code", "refresh_token"],
         "callbacks": [CALLBACK],
+        "skip_non_verifiable_callback_uri_confirmation_prompt": true,
         "refresh_token": {
             "rotation_type": "rotating",
             "expiration_type": "expiring",

@@ -94,15 +94,25 @@ impl Place {
         // connections take no port below 32768 and no address of 127.0.0.0/8 but the first, so nobody takes it
         // meanwhile, and two tests hardly meet.
         let entropy: &dyn Entropy = &SystemEntropy;
-        let [a, b, c, port @ ..] = entropy.bytes::<5>();
-        let address = Ipv4Addr::new(127, a, b, c.clamp(2, 254));
-        let address = SocketAddr::from((address, 10_000 + u16::from_le_bytes(port) % 20_000));
+        let address = address(10_000 + u16::from_le_bytes(entropy.bytes()) % 20_000);
         Self { folder, database: url, options, address, _schema: None }
     }
 
     /// The default tenant's issuer.
     pub(crate) fn issuer(&self) -> String {
         format!("http://localhost:{}/", self.address.port())
+    }
+
+    /// Where a second node may listen, under the same name and port.
+    pub(crate) fn another_address(&self) -> SocketAddr {
+        address(self.address.port())
+    }
+
+    /// Starts a node on the same data that listens there, and waits until it does.
+    pub(crate) fn start_at(&self, address: SocketAddr) -> Process {
+        let mut command = self.command(env!("CARGO_BIN_EXE_curfew"));
+        command.env("CURFEW_LISTEN", address.to_string());
+        self.start_as(command)
     }
 
     /// Where the server listens.
@@ -232,6 +242,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An address of this machine that nobody else has.
+fn address(port: u16) -> SocketAddr {
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let [a, b, c] = entropy.bytes::<3>();
+    SocketAddr::from((Ipv4Addr::new(127, a, b, c.clamp(2, 254)), port))
 }
 
 /// How the binary connects to where `options` lead.

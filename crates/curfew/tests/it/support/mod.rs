@@ -39,6 +39,7 @@ pub(crate) use answer::Answer;
 pub(crate) use application::{Application, CALLBACK, Tokens, VERIFIER, claims};
 pub(crate) use browser::Browser;
 pub(crate) use guard::{Events, Guard};
+pub(crate) use listener::Reach;
 pub(crate) use operator::{Operator, Person};
 
 /// The issuer of the box's one tenant. Browsers and applications reach it over https as far as anybody can tell.
