@@ -8,38 +8,90 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use serde_json::Value;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
 use crate::arguments::{Arguments, EngineName};
 use crate::browser::{FORM, Jar};
+use crate::checkpoints::Checkpoints;
 use crate::failed::{Failed, Result, While};
+use crate::guards::{Asked, Followers, Language, PATIENCE};
 use crate::measure::Percentiles;
-use crate::proc::{Machine, cpu_of};
-use crate::program::Place;
+use crate::proc::{Machine, cores, cpu_of, memory_of};
+use crate::program::{Place, Program};
 use crate::progress::Progress;
-use crate::wire::{Connection, Request, Server};
-use crate::world::{Application, GuardClient, Management, NewUser, Wanted, World};
+use crate::receivers::Receivers;
+use crate::wire::{Connection, Request};
+use crate::world::{GuardClient, Management, NewUser, Wanted, World};
 
-/// How many guards follow the feed.
-const GUARDS: [usize; 3] = [1, 100, 1000];
-/// How many applications took part in the session.
-const APPLICATIONS: [usize; 3] = [1, 100, 1000];
-/// How many sessions the user has.
-const SESSIONS: [usize; 2] = [1, 100];
 /// How often each is measured; with many applications or sessions, which take long to make, less often.
 const ROUNDS: usize = 40;
 const ROUNDS_OF_MANY: usize = 5;
-/// How long a guard or an application is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a guard probes.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Connections on which password logins go on in the background.
+const ROUNDS_OF_VERY_MANY: usize = 3;
+/// As many sessions as a user may have at a time, and as many logins as `--full` makes for one user.
+const SESSIONS_MAX: usize = 1_000;
+const LOGINS_OF_FULL: usize = 100_000;
+/// Connections on which password logins go on in the background, and on which one user's logins are made.
 const LOAD_CONNECTIONS: usize = 4;
+const LOGIN_CONNECTIONS: usize = 8;
+/// Seconds until guards that have just connected have all probed, and what that took is given back.
+const SETTLING: Duration = Duration::from_secs(3);
+/// For the plan.
+const STEP_SECONDS: f64 = 18.0;
+
+/// What one line of the table measures.
+#[derive(Debug, Clone, Copy, Default)]
+struct Plan {
+    what: &'static str,
+    guards: usize,
+    applications: usize,
+    /// Of the user; more than may live at a time are logins.
+    sessions: usize,
+    rounds: usize,
+    /// A guard that is asked.
+    asked: Option<Language>,
+    /// Password logins go on meanwhile.
+    load: bool,
+}
+
+const ONE: Plan =
+    Plan { what: "", guards: 1, applications: 0, sessions: 1, rounds: ROUNDS, asked: None, load: false };
+
+/// The lines in their order. Those with many guards come one after the other, each with more than the one before, for the
+/// sake of memory.
+const PLANS: [Plan; 14] = [
+    Plan { what: "1 guard", ..ONE },
+    Plan { what: "100 guards", guards: 100, ..ONE },
+    Plan { what: "1,000 guards", guards: 1_000, ..ONE },
+    Plan { what: "guard for Rust: first refusal", guards: 0, asked: Some(Language::Rust), ..ONE },
+    Plan {
+        what: "guard for Rust beside 1,000 guards: first refusal",
+        guards: 1_000,
+        asked: Some(Language::Rust),
+        rounds: 20,
+        ..ONE
+    },
+    Plan { what: "guard for Node: first refusal", guards: 0, asked: Some(Language::Node), ..ONE },
+    Plan { what: "1 application", applications: 1, ..ONE },
+    Plan { what: "100 applications", applications: 100, ..ONE },
+    Plan { what: "1,000 applications", applications: 1_000, rounds: ROUNDS_OF_MANY, ..ONE },
+    Plan { what: "a user with 1 session", ..ONE },
+    Plan { what: "a user with 100 sessions", sessions: 100, rounds: ROUNDS_OF_MANY, ..ONE },
+    Plan {
+        what: "a user with 1,000 sessions, as many as may live",
+        sessions: SESSIONS_MAX,
+        rounds: ROUNDS_OF_VERY_MANY,
+        ..ONE
+    },
+    Plan { what: "1 guard, the server full with password logins", load: true, ..ONE },
+    Plan {
+        what: "a user with 1,000 living sessions of 100,000 logins",
+        sessions: LOGINS_OF_FULL,
+        rounds: 1,
+        ..ONE
+    },
+];
 
 /// One line of the table.
 struct Line {
@@ -51,12 +103,21 @@ struct Line {
     applications: Option<Percentiles>,
     /// This process's and the server's processor time for one ending.
     cpu: (Duration, Duration),
+    memory: Option<Memory>,
+    round_trip: Option<Duration>,
+}
+
+/// The server's memory in KiB, before and with so many guards.
+struct Memory {
+    guards: usize,
+    before: u64,
+    with: u64,
 }
 
 /// Measures on each engine and writes the document.
 pub(crate) async fn run(arguments: &Arguments, engines: &[EngineName], machine: &Machine) -> Result<()> {
-    let steps = GUARDS.len() + APPLICATIONS.len() + SESSIONS.len() + 1;
-    let mut progress = Progress::new(12.0 * as_float(steps * engines.len()));
+    let plans: Vec<Plan> = PLANS.into_iter().filter(|plan| is_wanted(plan, arguments)).collect();
+    let mut progress = Progress::new(STEP_SECONDS * as_float(plans.len() * engines.len()));
     let mut out = String::from(HEAD);
     let Machine { processor, cores, kernel, file_system, .. } = machine;
     let _ = writeln!(
@@ -66,7 +127,7 @@ pub(crate) async fn run(arguments: &Arguments, engines: &[EngineName], machine: 
         arguments.date, arguments.server_core, arguments.generator_core
     );
     for engine in engines {
-        let lines = Measured::start(arguments, *engine).await?.all(*engine, &mut progress).await?;
+        let lines = Measured::start(arguments, *engine).await?.all(&plans, &mut progress).await?;
         table(&mut out, *engine, &lines);
     }
     progress.note("done");
@@ -75,6 +136,12 @@ pub(crate) async fn run(arguments: &Arguments, engines: &[EngineName], machine: 
         std::fs::write(path, out).doing(&path.display().to_string())?;
     }
     Ok(())
+}
+
+/// What takes an hour is for `--full`.
+fn is_wanted(plan: &Plan, arguments: &Arguments) -> bool {
+    let named = arguments.only.is_empty() || arguments.only.iter().any(|part| plan.what.contains(part));
+    named && (arguments.full || plan.sessions <= SESSIONS_MAX)
 }
 
 const HEAD: &str = include_str!("latency.md");
@@ -87,8 +154,8 @@ fn table(out: &mut String, engine: EngineName, lines: &[Line]) {
     let _ = writeln!(out, "## {}\n", engine.title());
     let _ = writeln!(
         out,
-        "| | the block itself, p50 / p99 ms | accepted inside Curfew after the answer | guards heard, p50 / p99 ms | logout \
-         tokens arrived, p50 / p99 ms | CPU of generator / Curfew, ms |"
+        "| | the block itself, p50 / p99 ms | accepted inside Curfew after the answer | guards heard or refused, p50 / p99 \
+         ms | logout tokens arrived, p50 / p99 ms | CPU of generator / Curfew, ms |"
     );
     let _ = writeln!(out, "| --- | --- | --- | --- | --- | --- |");
     let pair = |found: &Percentiles| format!("{:.1} / {:.1}", millis(found.p50), millis(found.p99));
@@ -107,6 +174,30 @@ fn table(out: &mut String, engine: EngineName, lines: &[Line]) {
         );
     }
     out.push('\n');
+    if let Some(trip) = lines.iter().find_map(|line| line.round_trip) {
+        let _ = writeln!(
+            out,
+            "A question to the process of the guard for Node took {:.2} ms there and back; half of it is in its times.\n",
+            millis(trip)
+        );
+    }
+    let memories: Vec<&Memory> = lines.iter().filter_map(|line| line.memory.as_ref()).collect();
+    if memories.is_empty() {
+        return;
+    }
+    let _ =
+        writeln!(out, "| guards connected | the server's memory before, MiB | with them, MiB | each, KiB |");
+    let _ = writeln!(out, "| --- | --- | --- | --- |");
+    for Memory { guards, before, with } in memories {
+        let mib = |kib: u64| kib_to_float(kib) / 1024.0;
+        let each = kib_to_float(with.saturating_sub(*before)) / as_float(*guards);
+        let _ = writeln!(out, "| {guards} | {:.1} | {:.1} | {each:.1} |", mib(*before), mib(*with));
+    }
+    out.push('\n');
+}
+
+fn kib_to_float(kib: u64) -> f64 {
+    u32::try_from(kib).map_or(f64::MAX, f64::from)
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -115,15 +206,18 @@ fn millis(duration: Duration) -> f64 {
 
 /// A running Curfew with what stands around it.
 struct Measured {
-    curfew: crate::program::Program,
-    _place: Place,
+    curfew: Program,
+    place: Rc<Place>,
+    engine: EngineName,
+    /// Of the server, and of everything else.
+    cores: (usize, usize),
     world: Rc<World>,
     management: Management,
     guard: GuardClient,
     number: usize,
 }
 
-/// What one ending showed.
+/// What endings showed.
 #[derive(Default)]
 struct Found {
     blocks: Vec<Duration>,
@@ -132,46 +226,42 @@ struct Found {
     applications: Vec<Duration>,
 }
 
+/// What stands around the server while a line is measured.
+struct Around {
+    followers: Followers,
+    receivers: Receivers,
+    asked: Option<Asked>,
+}
+
 impl Measured {
     async fn start(arguments: &Arguments, engine: EngineName) -> Result<Self> {
-        let place = crate::place(engine, arguments)?;
-        let curfew = place.start(Some(arguments.server_core))?;
+        let place = Rc::new(crate::place(engine, arguments)?);
+        let cores = (arguments.server_core, arguments.generator_core);
+        let curfew = place.start(Some(cores.0))?;
         let world = World::prepare(&curfew.server, 4).await?;
         let mut management = Management::open(&curfew.server).await?;
         let guard = management.create_guard().await?;
-        Ok(Self { curfew, _place: place, world: Rc::new(world), management, guard, number: 0 })
+        Ok(Self { curfew, place, engine, cores, world: Rc::new(world), management, guard, number: 0 })
     }
 
-    async fn all(mut self, engine: EngineName, progress: &mut Progress) -> Result<Vec<Line>> {
+    async fn all(mut self, plans: &[Plan], progress: &mut Progress) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
-        for guards in GUARDS {
-            let what = format!("{guards} guards");
-            progress.step(&format!("{} · {what}", engine.title()), 12.0);
-            lines.push(self.line(&what, guards, 0, 1, ROUNDS).await?);
+        for plan in plans {
+            progress.step(&format!("{} · {}", self.engine.title(), plan.what), STEP_SECONDS);
+            let load = if plan.load { self.load()? } else { Load::default() };
+            let mut line = self.line(plan).await?;
+            if let Some(checkpoints) = &load.checkpoints {
+                let _ = write!(line.what, ", {}", checkpoints.so_far()?);
+            }
+            lines.push(line);
         }
-        for applications in APPLICATIONS {
-            let what = format!("{applications} applications");
-            progress.step(&format!("{} · {what}", engine.title()), 12.0);
-            let rounds = if applications > 100 { ROUNDS_OF_MANY } else { ROUNDS };
-            lines.push(self.line(&what, 1, applications, 1, rounds).await?);
-        }
-        for sessions in SESSIONS {
-            let what = format!("a user with {sessions} sessions");
-            progress.step(&format!("{} · {what}", engine.title()), 12.0);
-            let rounds = if sessions > 1 { ROUNDS_OF_MANY } else { ROUNDS };
-            lines.push(self.line(&what, 1, 0, sessions, rounds).await?);
-        }
-        progress.step(&format!("{} · under password logins", engine.title()), 12.0);
-        let load = self.load();
-        lines.push(self.line("1 guard, the server full with password logins", 1, 0, 1, ROUNDS).await?);
-        load.iter().for_each(AbortHandle::abort);
         self.curfew.stop().await?;
         Ok(lines)
     }
 
-    /// Password logins without a pause.
-    fn load(&self) -> Vec<AbortHandle> {
-        (0..LOAD_CONNECTIONS)
+    /// Password logins without a pause, and checkpoints.
+    fn load(&self) -> Result<Load> {
+        let logins = (0..LOAD_CONNECTIONS)
             .map(|_| {
                 let world = Rc::clone(&self.world);
                 spawn_local(async move {
@@ -188,41 +278,88 @@ impl Measured {
                 })
                 .abort_handle()
             })
-            .collect()
+            .collect();
+        Ok(Load { logins, checkpoints: Some(Checkpoints::of(&self.place)?) })
     }
 
-    async fn line(
-        &mut self,
-        what: &str,
-        guards: usize,
-        applications: usize,
-        sessions: usize,
-        rounds: usize,
-    ) -> Result<Line> {
-        let mut followers = Followers::connect(&self.curfew.server, &self.guard, guards).await?;
-        let mut receivers = Receivers::listen(&mut self.management, applications).await?;
+    async fn line(&mut self, plan: &Plan) -> Result<Line> {
+        let before = memory_of(self.curfew.pid)?.rss_kib;
+        let followers = Followers::connect(&self.curfew.server, &self.guard, plan.guards).await?;
+        let mut memory = None;
+        if plan.asked.is_none() && plan.applications == 0 && plan.sessions == 1 && !plan.load {
+            tokio::time::sleep(SETTLING).await;
+            let with = memory_of(self.curfew.pid)?.rss_kib;
+            memory = Some(Memory { guards: plan.guards, before, with });
+        }
+        let asked = match plan.asked {
+            Some(language) => {
+                Some(Asked::start(language, &self.curfew.server, &self.guard, self.cores.1).await?)
+            }
+            None => None,
+        };
+        let receivers = Receivers::listen(&mut self.management, plan.applications).await?;
+        let mut around = Around { followers, receivers, asked };
         let mut found = Found::default();
         let (mut own, mut server) = (Duration::ZERO, Duration::ZERO);
-        for _ in 0..rounds {
+        for _ in 0..plan.rounds {
             self.number += 1;
             let name = format!("ended-{}", self.number);
             let user = self.management.create_user(&name).await?;
-            let access = Access::of(&self.world, &user, sessions, &receivers).await?;
+            if plan.sessions > SESSIONS_MAX {
+                self.log_in_very_often(&user, plan.sessions).await?;
+                around.followers = Followers::connect(&self.curfew.server, &self.guard, plan.guards).await?;
+            }
+            let sessions = if plan.sessions > SESSIONS_MAX { 1 } else { plan.sessions };
+            let access = Access::of(&self.world, &user, sessions, &around.receivers).await?;
             let before = (cpu_of(own_pid())?, cpu_of(self.curfew.pid)?);
-            self.end(&user, access, &mut followers, &mut receivers, &mut found).await?;
+            self.end(&user, access, &mut around, &mut found).await?;
             own += cpu_of(own_pid())?.saturating_sub(before.0);
             server += cpu_of(self.curfew.pid)?.saturating_sub(before.1);
         }
-        let many = u32::try_from(rounds).unwrap_or(u32::MAX);
+        let many = u32::try_from(plan.rounds).unwrap_or(u32::MAX);
         let some = |found: Vec<Duration>| (!found.is_empty()).then(|| Percentiles::of(found)).transpose();
         Ok(Line {
-            what: what.to_owned(),
+            what: plan.what.to_owned(),
             block: Percentiles::of(found.blocks)?,
             accepted: found.accepted,
             guards: some(found.guards)?,
             applications: some(found.applications)?,
             cpu: (own / many, server / many),
+            memory,
+            round_trip: around.asked.as_ref().and_then(Asked::round_trip),
         })
+    }
+
+    /// Makes a user's sessions, with the server on all cores; it is on its own again afterwards.
+    async fn log_in_very_often(&mut self, user: &NewUser, logins: usize) -> Result<()> {
+        self.restart(None).await?;
+        let left = Rc::new(std::cell::Cell::new(logins));
+        let tasks: Vec<_> = (0..LOGIN_CONNECTIONS * cores().max(2))
+            .map(|_| {
+                let (world, left, user) =
+                    (Rc::clone(&self.world), Rc::clone(&left), user.credentials.clone());
+                spawn_local(async move {
+                    let mut connection = Connection::new(&world.server);
+                    while left.get() > 0 {
+                        left.set(left.get() - 1);
+                        let jar = &mut Jar::default();
+                        world.log_in(&mut connection, jar, Some(&user), Wanted::Userinfo).await?;
+                    }
+                    Ok::<(), Failed>(())
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.doing("logging in")??;
+        }
+        self.restart(Some(self.cores.0)).await
+    }
+
+    async fn restart(&mut self, core: Option<usize>) -> Result<()> {
+        // Stopped first: two servers cannot listen at one place.
+        self.curfew.end().await?;
+        self.curfew = self.place.start(core)?;
+        Ok(())
     }
 
     /// Blocks a user, tries everything at once, and waits for everybody.
@@ -230,29 +367,58 @@ impl Measured {
         &mut self,
         user: &NewUser,
         access: Access,
-        followers: &mut Followers,
-        receivers: &mut Receivers,
+        around: &mut Around,
         found: &mut Found,
     ) -> Result<()> {
-        let asked = Instant::now();
+        let token = access.access_token.clone();
+        if let Some(asked) = &mut around.asked {
+            asked.accepts(&token).await?;
+        }
+        let began = Instant::now();
         self.management.block(&user.user_id).await?;
         let answered = Instant::now();
-        found.blocks.push(answered - asked);
-        found.accepted += access.still_accepted(&self.world, &self.guard).await?;
+        found.blocks.push(answered - began);
+        let refused = async {
+            match &mut around.asked {
+                Some(asked) => asked.refuses(&token).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (accepted, refused) = tokio::join!(access.still_accepted(&self.world, &self.guard), refused);
+        found.accepted += accepted?;
         let since = |instant: Instant| instant.saturating_duration_since(answered);
-        for _ in 0..followers.count {
-            let instant = tokio::time::timeout(PATIENCE, followers.heard.recv())
+        let refused = refused?;
+        found.guards.extend(refused.map(since));
+        for _ in 0..around.followers.count {
+            let instant = tokio::time::timeout(PATIENCE, around.followers.heard.recv())
                 .await
                 .doing("waiting for the guards")?;
-            found.guards.push(since(instant.ok_or_else(|| Failed("a guard's stream ended".into()))?));
+            let instant = instant.ok_or_else(|| Failed("a guard's stream ended".into()))?;
+            // Beside a guard that is asked they are there for the crowd.
+            if refused.is_none() {
+                found.guards.push(since(instant));
+            }
         }
-        for _ in 0..receivers.count {
-            let instant = tokio::time::timeout(PATIENCE, receivers.arrived.recv())
+        for _ in 0..around.receivers.count {
+            let instant = tokio::time::timeout(PATIENCE, around.receivers.arrived.recv())
                 .await
                 .doing("waiting for logout tokens")?;
             found.applications.push(since(instant.ok_or_else(|| Failed("the receiver ended".into()))?));
         }
         Ok(())
+    }
+}
+
+/// What goes on in the background; it ends when it is dropped.
+#[derive(Default)]
+struct Load {
+    logins: Vec<AbortHandle>,
+    checkpoints: Option<Checkpoints>,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.logins.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -311,148 +477,5 @@ impl Access {
             serde_json::from_slice(connection.send(&request).await?.body).doing("introspection")?;
         accepted += usize::from(answer["active"] == true);
         Ok(accepted)
-    }
-}
-
-/// Guards: each a stream of its own, and probes once a second.
-struct Followers {
-    count: usize,
-    heard: mpsc::UnboundedReceiver<Instant>,
-    tasks: Vec<AbortHandle>,
-}
-
-impl Drop for Followers {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
-    }
-}
-
-impl Followers {
-    async fn connect(server: &Rc<Server>, guard: &GuardClient, count: usize) -> Result<Self> {
-        let (sender, heard) = mpsc::unbounded_channel();
-        let mut tasks = Vec::new();
-        for number in 0..count {
-            let (stream, id) = follow(server, &guard.token).await?;
-            tasks.push(spawn_local(read_endings(stream, sender.clone())).abort_handle());
-            let probes = probe(Rc::clone(server), guard.token.clone(), id, number, count);
-            tasks.push(spawn_local(probes).abort_handle());
-        }
-        Ok(Self { count, heard, tasks })
-    }
-}
-
-/// Opens a stream; answers it with its id, which the first event has.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the generator's own connection to the server that it measures"
-)]
-async fn follow(server: &Rc<Server>, token: &str) -> Result<(TcpStream, String)> {
-    let mut stream = TcpStream::connect(server.address).await?;
-    stream.set_nodelay(true)?;
-    let request = format!(
-        "GET /endings/feed HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
-        server.host
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut inbox = Vec::new();
-    loop {
-        if stream.read_buf(&mut inbox).await? == 0 {
-            return Err(Failed(format!("no stream: {}", String::from_utf8_lossy(&inbox))));
-        }
-        let text = String::from_utf8_lossy(&inbox);
-        if let Some(id) = text.split_once("\"stream\":\"").and_then(|(_, rest)| rest.split_once('"')) {
-            return Ok((stream, id.0.to_owned()));
-        }
-    }
-}
-
-async fn read_endings(mut stream: TcpStream, sender: mpsc::UnboundedSender<Instant>) {
-    let mut inbox = Vec::with_capacity(4096);
-    while stream.read_buf(&mut inbox).await.is_ok_and(|read| read > 0) {
-        let arrived = Instant::now();
-        // Whole events; the rest waits for more.
-        while let Some(end) = inbox.windows(2).position(|two| two == b"\n\n") {
-            let event: Vec<u8> = inbox.drain(..end + 2).collect();
-            if event.windows(13).any(|part| part == b"event: ending") {
-                let _ = sender.send(arrived);
-            }
-        }
-    }
-}
-
-async fn probe(server: Rc<Server>, token: String, stream: String, number: usize, count: usize) {
-    let mut connection = Connection::new(&server);
-    let authorization = format!("Bearer {token}");
-    // Spread over the second, as guards that started on their own are.
-    tokio::time::sleep(PROBE_EVERY.mul_f64(as_float(number) / as_float(count))).await;
-    for probe in 1_u64.. {
-        let body = json!({
-            "stream": stream, "probe": probe,
-            "guard": {"name": format!("guard-{number}"), "lease_seconds": 10, "stale": "introspect"},
-        });
-        let body = body.to_string();
-        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-        let request =
-            Request { method: "POST", target: "/endings/probe", headers: &headers, body: body.as_bytes() };
-        drop(connection.send(&request).await);
-        tokio::time::sleep(PROBE_EVERY).await;
-    }
-}
-
-/// Applications that take part in sessions and hear of their ends.
-struct Receivers {
-    count: usize,
-    clients: Vec<Application>,
-    arrived: mpsc::UnboundedReceiver<Instant>,
-    task: Option<AbortHandle>,
-}
-
-impl Drop for Receivers {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-impl Receivers {
-    async fn listen(management: &mut Management, count: usize) -> Result<Self> {
-        let (sender, arrived) = mpsc::unbounded_channel();
-        let mut clients = Vec::new();
-        let mut task = None;
-        if count > 0 {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-            let port = listener.local_addr()?.port();
-            task = Some(spawn_local(receive(listener, sender)).abort_handle());
-            for number in 0..count {
-                clients.push(management.create_application(number, port).await?);
-            }
-        }
-        Ok(Self { count, clients, arrived, task })
-    }
-}
-
-/// Takes logout tokens and answers 200.
-async fn receive(listener: TcpListener, sender: mpsc::UnboundedSender<Instant>) {
-    while let Ok((mut stream, _)) = listener.accept().await {
-        let sender = sender.clone();
-        spawn_local(async move {
-            let mut inbox = Vec::with_capacity(4096);
-            while stream.read_buf(&mut inbox).await.is_ok_and(|read| read > 0) {
-                let Some(head) = inbox.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
-                let text = String::from_utf8_lossy(&inbox[..head]).to_lowercase();
-                let length = text
-                    .split_once("content-length:")
-                    .and_then(|(_, rest)| rest.lines().next()?.trim().parse().ok());
-                if inbox.len() < head + 4 + length.unwrap_or(0) {
-                    continue;
-                }
-                let _ = sender.send(Instant::now());
-                inbox.clear();
-                if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.is_err() {
-                    return;
-                }
-            }
-        });
     }
 }

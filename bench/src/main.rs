@@ -8,14 +8,17 @@ compile_error!("the bench reads processor time and memory from Linux's /proc");
 
 mod arguments;
 mod browser;
+mod checkpoints;
 mod failed;
 mod floor;
+mod guards;
 mod latency;
 mod load;
 mod measure;
 mod proc;
 mod program;
 mod progress;
+mod receivers;
 mod report;
 mod scenario;
 mod size;
@@ -68,7 +71,7 @@ fn on_one_thread(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let scale = arguments.scale();
-    let scenarios = chosen(&arguments.only)?;
+    let scenarios = if arguments.latency { Vec::new() } else { chosen(&arguments.only)? };
     let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     let machine = Machine::read(&folder);
     let steal = Steal::read();

@@ -72,6 +72,11 @@ impl Program {
 
     /// Asks it to end and waits until it has.
     pub(crate) async fn stop(mut self) -> Result<()> {
+        self.end().await
+    }
+
+    /// The same, of one in whose place another comes.
+    pub(crate) async fn end(&mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let asked = Instant::now();
         while self.child.try_wait()?.is_none() {
@@ -156,6 +161,19 @@ impl Place {
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
         let program = Program::start(command, core, Some(&log))?;
         Ok(program)
+    }
+
+    /// How the server connects to PostgreSQL, if that is where its data are.
+    pub(crate) fn database_url(&self) -> Option<&str> {
+        self.database.as_ref().map(|database| database.url.as_str())
+    }
+
+    /// How often the log of the embedded database has begun anew: its head counts it (SQLite's file format §4.1).
+    pub(crate) fn log_beginnings(&self) -> Result<u32> {
+        let log = self.folder.path().join("data/curfew.db-wal");
+        let bytes = std::fs::read(&log).doing(&log.display().to_string())?;
+        let count = bytes.get(12..16).and_then(|count| count.try_into().ok());
+        count.map(u32::from_be_bytes).ok_or_else(|| Failed("the log has no head".into()))
     }
 
     /// Bytes of the embedded database on the disk, with its log.

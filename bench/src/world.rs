@@ -296,6 +296,10 @@ pub(crate) struct Application {
 pub(crate) struct GuardClient {
     /// The API's identifier.
     pub(crate) audience: String,
+    /// Its client.
+    pub(crate) id: String,
+    /// Its client's secret.
+    pub(crate) secret: String,
     /// Its access token.
     pub(crate) token: String,
 }
@@ -387,7 +391,7 @@ impl Management {
             ("audience", &audience),
         ]);
         let token = token_request(&mut self.connection, &body).await?.access_token.to_owned();
-        Ok(GuardClient { audience, token })
+        Ok(GuardClient { audience, id, secret, token })
     }
 
     /// Makes an application that wants its logout tokens at a port of this machine, for whatever ends a session.

@@ -21,6 +21,12 @@ fn run_steps(arguments: &[String], steps: &mut Steps) -> Option<()> {
         let packages = ["--package", "curfew", "--package", "curfew-bench"];
         program::run(program::cargo(&root).args(["build", "--locked", "--release"]).args(packages))
     })?;
+    if arguments.iter().any(|argument| argument == "--latency") {
+        steps.run("install what the guard for Node needs", || {
+            install::debian(&[install::NODE])?;
+            install::node_packages(&root.join("clients/js/guard"))
+        })?;
+    }
     let postgres = steps.run("start PostgreSQL", || Postgres::start(Durability::Disk))?;
     let release = workspace::target().join("release");
     steps.run("run", || {

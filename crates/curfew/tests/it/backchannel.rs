@@ -89,7 +89,7 @@ async fn newest_ending(curfew: &Curfew) -> EndingId {
 }
 
 /// Makes more sessions like one, in which an application takes part as well.
-async fn multiply(curfew: &Curfew, like: Sid, application: &Application, count: usize) {
+pub(crate) async fn multiply(curfew: &Curfew, like: Sid, application: &Application, count: usize) {
     let args = (like, ClientId::from(application.client_id.as_str()), count, curfew.now());
     let made = curfew.store().transact(Lane::Ordinary, args, |tx, (like, client, count, now)| {
         Box::pin(async move {

@@ -2,16 +2,19 @@
 //! as lapsed trusts nothing it knew, and a receipt is complete when nobody can be wrong any more. Here by guards that are
 //! cut off; by nodes that are killed in [`crate::crashes`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_guard::{Config, Reason, Refusal, Roots, Stale};
-use curfew_model::Timestamp;
+use curfew_model::{Sid, Timestamp};
+use curfew_testkit::Receiver;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::backchannel::multiply;
 use crate::guard::BoxClocks;
-use crate::support::{Reach, Application, Curfew, ISSUER, Operator, Person, Tokens};
+use crate::support::{Application, Curfew, ISSUER, Operator, Person, Reach, Tokens, claims};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the guards here trust their view.
@@ -189,5 +192,41 @@ in_a_box! {
 
     fn a_guard_whose_feed_is_cut_and_that_asks(curfew) {
         cut(curfew, Stale::Introspect, Reach::AllButTheFeed, [ENDED, None]).await;
+    }
+
+    // The server stops again and again while it works out whom to tell, and while it tells them.
+    fn nobody_is_lost_where_a_server_stops_halfway(curfew) {
+        let operator = curfew.operator().await;
+        let (ada, receiver) = (operator.make_person().await, Receiver::start().await);
+        let logout = json!({
+            "backchannel_logout_urls": [receiver.url()],
+            "backchannel_logout_initiators": {"mode": "all"},
+        });
+        let application = operator.make_client(json!({"app_type": "spa", "oidc_logout": logout})).await;
+        let tokens = curfew.browser().sign_in(&application, &ada, &[]).await;
+        let sid = claims(&tokens.id.expect("an ID token"))["sid"].as_str().expect("sid").to_owned();
+        // More than two pages.
+        multiply(&curfew, Sid::parse(&sid).expect("a session's id"), &application, 450).await;
+        operator.delete(&format!("/users/{}/sessions", ada.path())).await.expect(202);
+        let list = operator.get("/endings?cause=user_sessions_deleted").await.expect(200).json();
+        let path = format!("/endings/{}", list["endings"][0]["id"].as_str().expect("an id"));
+        let receipt = async || operator.get(&path).await.expect(200).json();
+        for _ in 0..4 {
+            let job = curfew.deliver_in_background();
+            receiver.bodies_after(receiver.bodies().len() + 1).await;
+            drop(job);
+            assert_eq!(receipt().await["complete"], false);
+        }
+        // What was under way is left to whoever was at it until then.
+        curfew.advance(31);
+        curfew.another_node().await.deliver().await;
+        let done = receipt().await;
+        assert_eq!((&done["complete"], &done["applications"]["counts"]), (&json!(true), &json!({"confirmed": 451, "waiting": 0})));
+        let told: HashSet<String> = receiver
+            .bodies()
+            .iter()
+            .map(|body| claims(body.strip_prefix("logout_token=").expect("a logout token"))["sid"].to_string())
+            .collect();
+        assert_eq!(told.len(), 451);
     }
 }
