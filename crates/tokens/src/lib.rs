@@ -18,6 +18,7 @@ pub mod opaque;
 mod pem;
 pub mod pkce;
 pub mod seal;
+pub mod status_list;
 pub mod webhook;
 
 pub use alg::{JwsAlg, SigningAlg};

@@ -85,6 +85,28 @@ pub struct Confirmation {
     pub x5t_s256: Option<String>,
 }
 
+/// Where the token's status stands (draft-ietf-oauth-status-list §6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusReference<'a> {
+    /// The list's address.
+    pub uri: &'a str,
+    /// The index in it.
+    pub idx: u32,
+}
+
+impl Serialize for StatusReference<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct StatusList<'a> {
+            idx: u32,
+            uri: &'a str,
+        }
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("status_list", &StatusList { idx: self.idx, uri: self.uri })?;
+        map.end()
+    }
+}
+
 /// `aud`: a string when there is one, an array when there are several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience<'a> {
@@ -135,6 +157,8 @@ pub struct AccessTokenClaims<'a> {
     pub permissions: &'a [String],
     /// The key the token is bound to.
     pub cnf: Option<&'a Confirmation>,
+    /// `status`, for APIs that ask for it.
+    pub status: Option<StatusReference<'a>>,
     /// `org_id` and `org_name`.
     pub org: Option<Organization<'a>>,
     /// From Actions. Reserved names are dropped.
@@ -177,6 +201,9 @@ impl Serialize for AccessTokenClaims<'_> {
         map.serialize_entry("cfw", &self.cfw)?;
         if let Some(cnf) = self.cnf {
             map.serialize_entry("cnf", cnf)?;
+        }
+        if let Some(status) = self.status {
+            map.serialize_entry("status", &status)?;
         }
         map.end()
     }
@@ -319,6 +346,7 @@ pub(super) mod tests {
             },
             permissions: &[],
             cnf: None,
+            status: None,
             org: None,
             custom: None,
         }
@@ -388,6 +416,7 @@ pub(super) mod tests {
                 dialect: *dialect,
                 permissions: &permissions,
                 cnf: Some(&cnf),
+                status: None,
                 org: Some(Organization { id: "org_1", name: Some("one") }),
                 ..access_token()
             };

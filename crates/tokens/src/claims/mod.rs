@@ -15,7 +15,9 @@ mod access_token;
 mod id_token;
 mod logout_token;
 
-pub use access_token::{AccessToken, AccessTokenClaims, Audience, Cfw, Confirmation, TokenDialect};
+pub use access_token::{
+    AccessToken, AccessTokenClaims, Audience, Cfw, Confirmation, StatusReference, TokenDialect,
+};
 pub use id_token::{IdTokenClaims, IdTokenHint, ProfileClaims, UserinfoClaims};
 pub use logout_token::{LOGOUT_EVENT, LogoutTokenClaims};
 
@@ -23,8 +25,8 @@ pub use logout_token::{LOGOUT_EVENT, LogoutTokenClaims};
 pub type CustomClaims = serde_json::Map<String, serde_json::Value>;
 
 /// Names that custom claims cannot have: Auth0's list, and what else this server writes into tokens (`cfw`,
-/// `scope`, `session_expiry`). With them a custom claim could stand beside the server's own of the same name.
-const RESERVED: [&str; 63] = [
+/// `scope`, `session_expiry`, `status`). With them a custom claim could stand beside the server's own of the same name.
+const RESERVED: [&str; 64] = [
     "acr",
     "act",
     "active",
@@ -79,6 +81,7 @@ const RESERVED: [&str; 63] = [
     "sip_date",
     "sip_from_tag",
     "sip_via_branch",
+    "status",
     "sub",
     "sub_jwk",
     "toe",
@@ -190,6 +193,7 @@ mod tests {
                 dialect: *dialect,
                 gty: Some("g"),
                 cnf: Some(&cnf),
+                status: None,
                 org,
                 ..access_token()
             };
