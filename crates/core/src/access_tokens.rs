@@ -5,7 +5,7 @@ use std::sync::Arc;
 use curfew_model::config::Client;
 use curfew_model::{ClientId, Ctx, Failure, Timestamp, UserId};
 use curfew_store::access::{ChainFamily, ChainSession, ChainUser, TokenChain};
-use curfew_tokens::claims::AccessToken;
+use curfew_tokens::claims::{AccessToken, Cfw};
 use curfew_tokens::{SealKind, parse_compact};
 
 use crate::endings::spares_tokens_of_living_families;
@@ -100,9 +100,8 @@ async fn attempt(
             return Ok(Attempt::Moved(now));
         }
         let Some(client) = client else { return decided(Err(Rejection::Ended)) };
-        let live = configuration_lives(&claims, config, &client)
-            && claims.sub == format!("{}@clients", client.id)
-            && client_grant_lives(&claims, &client);
+        let live = client_token_lives(&Hold::of(&claims), config, &client)
+            && claims.sub == format!("{}@clients", client.id);
         let token = LiveToken { claims, config: now, client, user: None };
         return decided(if live { Ok(token) } else { Err(Rejection::Ended) });
     }
@@ -116,8 +115,7 @@ async fn attempt(
         None => None,
     };
     let Some(client) = client else { return decided(Err(Rejection::Ended)) };
-    let live = configuration_lives(&claims, config, &client)
-        && user_lives(&claims, &chain, config, &client, ctx.now);
+    let live = user_token_lives(&Hold::of(&claims), &chain, config, &client, ctx.now);
     decided(match chain.user {
         Some(user) if live && user.user_id == UserId(claims.sub.clone()) => {
             Ok(LiveToken { claims, config: now, client, user: Some(user) })
@@ -194,31 +192,61 @@ async fn token_chain(
         .await
 }
 
-/// The client and the APIs: above the floors, still there. The client's token floor is about what it holds for users;
-/// what it holds on its own behalf hangs on no connection.
-fn configuration_lives(claims: &AccessToken, config: &TenantConfig, client: &Client) -> bool {
-    let counter = claims.cfw.client_counter.unwrap_or(i64::MIN);
-    let api_lives = claims.aud.iter().all(|aud| {
-        let of_api = config.resource_server(aud).is_some_and(|server| claims.iat > server.floor.seconds());
-        is_userinfo(aud, config) || is_management(aud, config) || of_api
-    });
-    let floor = if claims.cfw.user.is_some() { client.floor.max(client.token_floor) } else { client.floor };
-    counter >= floor && api_lives
+/// What a token says of what it hangs on: everything its life depends on but its key, its issuer and its time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hold<'a> {
+    pub cfw: &'a Cfw,
+    /// Whether it names a session.
+    pub in_session: bool,
+    pub aud: &'a [String],
+    pub iat: i64,
 }
 
-fn client_grant_lives(claims: &AccessToken, client: &Client) -> bool {
-    claims.cfw.grant.is_some_and(|key| client.grants.iter().any(|grant| grant.grant_key == key))
+impl<'a> Hold<'a> {
+    fn of(claims: &'a AccessToken) -> Self {
+        let AccessToken { cfw, sid, aud, iat, .. } = claims;
+        Self { cfw, in_session: sid.is_some(), aud, iat: *iat }
+    }
 }
 
-/// Whether what stands behind a user's token lives, up the chain.
-fn user_lives(
-    claims: &AccessToken,
+/// Whether a client's own token lives.
+pub(crate) fn client_token_lives(hold: &Hold<'_>, config: &TenantConfig, client: &Client) -> bool {
+    let granted = hold.cfw.grant.is_some_and(|key| client.grants.iter().any(|grant| grant.grant_key == key));
+    configuration_lives(hold, config, client) && granted
+}
+
+/// Whether a user's token lives, up the chain.
+pub(crate) fn user_token_lives(
+    hold: &Hold<'_>,
     chain: &TokenChain,
     config: &TenantConfig,
     client: &Client,
     now: Timestamp,
 ) -> bool {
-    let (Some(user), Some(counter)) = (&chain.user, claims.cfw.user_counter) else { return false };
+    configuration_lives(hold, config, client) && user_lives(hold, chain, config, client, now)
+}
+
+/// The client and the APIs: above the floors, still there. The client's token floor is about what it holds for users;
+/// what it holds on its own behalf hangs on no connection.
+fn configuration_lives(hold: &Hold<'_>, config: &TenantConfig, client: &Client) -> bool {
+    let counter = hold.cfw.client_counter.unwrap_or(i64::MIN);
+    let api_lives = hold.aud.iter().all(|aud| {
+        let of_api = config.resource_server(aud).is_some_and(|server| hold.iat > server.floor.seconds());
+        is_userinfo(aud, config) || is_management(aud, config) || of_api
+    });
+    let floor = if hold.cfw.user.is_some() { client.floor.max(client.token_floor) } else { client.floor };
+    counter >= floor && api_lives
+}
+
+/// Whether what stands behind a user's token lives.
+fn user_lives(
+    hold: &Hold<'_>,
+    chain: &TokenChain,
+    config: &TenantConfig,
+    client: &Client,
+    now: Timestamp,
+) -> bool {
+    let (Some(user), Some(counter)) = (&chain.user, hold.cfw.user_counter) else { return false };
     let user_stands = !user.blocked
         && counter >= chain.pair_family_floor
         && chain.code_replayed_at.is_none()
@@ -227,17 +255,17 @@ fn user_lives(
         return false;
     }
     let family = chain.family.as_ref().map(|family| family_lives(family, chain, config, client, now));
-    match (claims.sid, &chain.session, family) {
+    match (hold.in_session, &chain.session, family) {
         (_, _, Some(false)) => false,
-        (Some(_), Some(session), family) => {
+        (true, Some(session), family) => {
             session_lives(session, user, config, now)
                 || (time_ran_out(session, user, config, now) && family == Some(true))
         }
         // The session was purged: it ended longer ago than any token lives.
-        (Some(_), None, _) => false,
-        (None, _, Some(true)) => true,
+        (true, None, _) => false,
+        (false, _, Some(true)) => true,
         // Neither session nor family: the password grant without a refresh token.
-        (None, _, None) => counter >= user.credential_floor,
+        (false, _, None) => counter >= user.credential_floor,
     }
 }
 

@@ -3,15 +3,16 @@
 use curfew_model::config::{Client, ResourceServer};
 use curfew_model::{Ctx, Failure, GrantKey, Sid, Timestamp, UserId, UserKey};
 use curfew_store::sessions::SessionRow;
+use curfew_store::status_lists::Entry;
 use curfew_tokens::claims::{
-    AccessTokenClaims, Audience, Cfw, IdTokenClaims, ProfileClaims, TokenDialect, half_hash,
+    AccessTokenClaims, Audience, Cfw, IdTokenClaims, ProfileClaims, StatusReference, TokenDialect, half_hash,
 };
 use curfew_tokens::opaque::{RefreshTokenValue, TokenSecret};
 use curfew_tokens::{JwsAlg, SealKind, SigningAlg, jws};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::TenantConfig;
+use crate::{TenantConfig, status_lists};
 
 /// Life-time of access tokens for `/userinfo` only.
 const OPAQUE_SECONDS: i64 = 86_400;
@@ -78,6 +79,8 @@ pub struct Issue<'a> {
     pub gty: Option<&'a str>,
     /// Whether the tokens leave from the authorization endpoint, which shortens their life.
     pub from_authorization_endpoint: bool,
+    /// Where the access token's status stands, when the API asks for it.
+    pub status: Option<&'a Entry>,
 }
 
 /// An access token, with what the client is told about it.
@@ -167,13 +170,28 @@ fn cfw(issue: &Issue<'_>) -> Cfw {
     }
 }
 
+/// How long an access token for an API lives, in seconds.
+pub(crate) fn lifetime_seconds(server: &ResourceServer, from_authorization_endpoint: bool) -> i64 {
+    if from_authorization_endpoint {
+        server.token_lifetime_for_web_seconds()
+    } else {
+        server.token_lifetime_seconds()
+    }
+}
+
 /// Issues an access token: a JWT for an API, a sealed value for `/userinfo`.
+///
+/// Failure: `Internal` when the API asks for a status and there is none, because its verifiers would trust the token for
+/// as long as it says.
 pub fn access_token(config: &TenantConfig, ctx: &Ctx, issue: &Issue<'_>) -> Result<AccessToken, Failure> {
-    let lifetime = match issue.resource_server {
-        Some(server) if issue.from_authorization_endpoint => server.token_lifetime_for_web_seconds(),
-        Some(server) => server.token_lifetime_seconds(),
-        None => OPAQUE_SECONDS,
-    };
+    let lifetime = issue
+        .resource_server
+        .map_or(OPAQUE_SECONDS, |server| lifetime_seconds(server, issue.from_authorization_endpoint));
+    if issue.status.is_none() && issue.resource_server.is_some_and(status_lists::asks) {
+        return Err(Failure::Internal("an access token has no status where its API asks for one".into()));
+    }
+    let uri = issue.status.map(|entry| status_lists::uri(ctx, &entry.list_id));
+    let status = issue.status.zip(uri.as_deref());
     let m2m_sub;
     let sub = match issue.subject {
         Some(subject) => subject.user_id.as_str(),
@@ -210,6 +228,7 @@ pub fn access_token(config: &TenantConfig, ctx: &Ctx, issue: &Issue<'_>) -> Resu
         cfw: cfw(issue),
         permissions: &[],
         cnf: None,
+        status: status.map(|(entry, uri)| StatusReference { uri, idx: entry.idx }),
         org: None,
         custom: None,
     };
@@ -230,8 +249,7 @@ fn sign_access_token(
     dialect: TokenDialect,
     claims: &impl Serialize,
 ) -> Result<String, Failure> {
-    let alg = server.doc.signing_alg.as_deref().unwrap_or("RS256");
-    if alg == "HS256" {
+    if server.doc.signing_alg.as_deref() == Some("HS256") {
         let secret = server.signing_secret.as_ref().ok_or(Failure::Inconsistent {
             table: "resource_servers",
             column: "signing_secret",
@@ -239,8 +257,20 @@ fn sign_access_token(
         })?;
         return jws::sign_hs256(secret.expose().as_bytes(), dialect.typ(), claims);
     }
-    let alg = SigningAlg::parse(alg).unwrap_or(SigningAlg::RS256);
-    jws::sign_compact(config.signing_key(alg)?, dialect.typ(), claims)
+    jws::sign_compact(config.signing_key(signing_alg(server))?, dialect.typ(), claims)
+}
+
+/// With which of the tenant's keys an API's access tokens are signed, where it is not with the API's own secret.
+fn signing_alg(server: &ResourceServer) -> SigningAlg {
+    server.doc.signing_alg.as_deref().and_then(SigningAlg::parse).unwrap_or(SigningAlg::RS256)
+}
+
+/// The `kid` of an API's access tokens; empty where the API's own secret signs them.
+pub(crate) fn signing_kid<'a>(config: &'a TenantConfig, server: &ResourceServer) -> Result<&'a str, Failure> {
+    if server.doc.signing_alg.as_deref() == Some("HS256") {
+        return Ok("");
+    }
+    config.signing_key(signing_alg(server)).map(|key| key.kid())
 }
 
 /// Issues an ID token.

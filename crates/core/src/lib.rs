@@ -24,6 +24,7 @@ pub mod outbound;
 pub mod passwords;
 pub mod revoke;
 pub mod sessions;
+pub mod status_lists;
 pub mod sweep;
 pub mod userinfo;
 pub mod users;
@@ -55,6 +56,8 @@ pub struct Core {
     pub logs: logs::LogWriter,
     /// Endings on their way to guards.
     pub feed: Arc<feed::Feed>,
+    /// Token Status Lists, as this node has built them.
+    pub(crate) status_lists: status_lists::Lists,
     /// The way out to applications.
     pub outbound: Arc<dyn outbound::Outbound>,
 }
@@ -71,7 +74,18 @@ impl Core {
         let logs = logs::LogWriter::new(store.clone());
         let feed = Arc::new(feed::Feed::new(store.clone(), Arc::clone(&clock), entropy.alphanumeric(12)));
         let outbound = Arc::new(outbound::Closed);
-        Self { store, clock, entropy, passwords, kek, cache: config::Cache::default(), logs, feed, outbound }
+        Self {
+            store,
+            clock,
+            entropy,
+            passwords,
+            kek,
+            cache: config::Cache::default(),
+            logs,
+            feed,
+            status_lists: status_lists::Lists::default(),
+            outbound,
+        }
     }
 
     /// The same with a way out to applications, which there is not otherwise.

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::Core;
 use crate::endings::Actor;
 use crate::sessions::end_overdue;
+use crate::status_lists;
 
 /// Rows of one transaction: long work goes in small ones.
 const BATCH: i64 = 200;
@@ -114,6 +115,7 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
         |tx, ctx, log_id| Box::pin(logs::purge(tx, ctx.tenant, log_id)),
     )
     .await?;
+    others_purged += sweep_status_lists(core, ctx).await?;
     others_purged += sweep_endings(core, ctx).await?;
     Ok(Swept { sessions_ended, sessions_purged, families_purged, others_purged })
 }
@@ -156,6 +158,25 @@ async fn sweep_deliveries(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
         })
         .await?;
     Ok(events + others + hours)
+}
+
+/// Indexes that no token names any more are free again, and lists that nothing is left of go.
+async fn sweep_status_lists(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
+    let entries = purge(
+        core,
+        ctx,
+        (String::new(), -1),
+        |tx, ctx, (list, idx)| {
+            let before = status_lists::unused_since(ctx);
+            Box::pin(curfew_store::status_lists::purgeable(tx, ctx.tenant, (list, *idx), before, BATCH))
+        },
+        |tx, ctx, (list, idx)| {
+            let before = status_lists::unused_since(ctx);
+            Box::pin(curfew_store::status_lists::purge(tx, ctx.tenant, (list, *idx), before))
+        },
+    )
+    .await?;
+    Ok(entries + status_lists::sweep_lists(core, ctx).await?)
 }
 
 /// Old endings go with their receipts.

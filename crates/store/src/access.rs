@@ -2,7 +2,57 @@
 
 use curfew_model::{ClientId, Failure, GrantKey, SessionKey, TenantId, Timestamp, UserId, UserKey};
 
-use crate::{Tx, params, statements};
+use crate::{Row, Tx, params, statements};
+
+/// What is read of a chain, in the order of [`chain_of`]; `$doc` is the user's document, or something shorter.
+macro_rules! chain_columns {
+    ($doc:literal) => {
+        concat!(
+            "a.counter, a.credential_floor, a.session_floor, a.blocked, a.family_floor, \
+            s.counter, s.ended_at, s.ended_cause, s.expires_at, s.idle_expires_at, s.connection_id, si.session_floor, \
+            f.counter, f.ended_at, f.client_counter, f.connection_id, f.connection_epoch, f.expires_at, \
+            f.idle_expires_at, cc.replayed_at, uc.family_floor, t.version, c.version, u.user_id, ",
+            $doc,
+            ", a.last_activity, u.connection_id, u.updated_at, s.sealing_key, f.sealing_key"
+        )
+    };
+}
+pub(crate) use chain_columns;
+
+/// Where it stands, beside the tenant's row `t`: the keys of user, session, grant and client.
+macro_rules! chain_joins {
+    ($user:literal, $session:literal, $grant:literal, $client:literal) => {
+        concat!(
+            "left join user_access a on a.tenant = t.tenant and a.user_key = ",
+            $user,
+            " left join users u on u.tenant = t.tenant and u.user_key = ",
+            $user,
+            " left join sessions s on s.tenant = t.tenant and s.user_key = ",
+            $user,
+            " and s.session_key = ",
+            $session,
+            " left join identities si on si.tenant = t.tenant and si.user_key = ",
+            $user,
+            " and si.provider = s.provider and si.identity_id = s.identity_id \
+            left join families f on f.tenant = t.tenant and f.user_key = ",
+            $user,
+            " and f.grant_key = ",
+            $grant,
+            " left join consumed_codes cc on cc.tenant = t.tenant and cc.user_key = ",
+            $user,
+            " and cc.grant_key = ",
+            $grant,
+            " left join user_clients uc on uc.tenant = t.tenant and uc.user_key = ",
+            $user,
+            " and uc.client_id = ",
+            $client,
+            " left join clients c on c.tenant = t.tenant and c.client_id = ",
+            $client,
+            " "
+        )
+    };
+}
+pub(crate) use chain_joins;
 
 statements! {
     /// Raises the counter and the named floors to it. One row, whatever hangs on it.
@@ -23,22 +73,8 @@ statements! {
         floor = case when $3 = 1 then counter + 1 else floor end, version = version + 1 \
         where tenant = $1 and client_id = $2 returning counter";
     /// Everything the life of an access token of a user hangs on.
-    pub TOKEN_CHAIN = "select a.counter, a.credential_floor, a.session_floor, a.blocked, a.family_floor, \
-        s.counter, s.ended_at, s.ended_cause, s.expires_at, s.idle_expires_at, s.connection_id, si.session_floor, \
-        f.counter, f.ended_at, f.client_counter, f.connection_id, f.connection_epoch, f.expires_at, f.idle_expires_at, \
-        cc.replayed_at, uc.family_floor, t.version, c.version, u.user_id, u.doc, a.last_activity, u.connection_id, u.updated_at, \
-        s.sealing_key, f.sealing_key \
-        from tenants t \
-        left join user_access a on a.tenant = t.tenant and a.user_key = $2 \
-        left join users u on u.tenant = t.tenant and u.user_key = $2 \
-        left join sessions s on s.tenant = t.tenant and s.user_key = $2 and s.session_key = $3 \
-        left join identities si on si.tenant = t.tenant and si.user_key = $2 and si.provider = s.provider \
-            and si.identity_id = s.identity_id \
-        left join families f on f.tenant = t.tenant and f.user_key = $2 and f.grant_key = $4 \
-        left join consumed_codes cc on cc.tenant = t.tenant and cc.user_key = $2 and cc.grant_key = $4 \
-        left join user_clients uc on uc.tenant = t.tenant and uc.user_key = $2 and uc.client_id = $5 \
-        left join clients c on c.tenant = t.tenant and c.client_id = $5 \
-        where t.tenant = $1";
+    pub TOKEN_CHAIN = ("select ", chain_columns!("u.doc"), " from tenants t ",
+        chain_joins!("$2", "$3", "$4", "$5"), "where t.tenant = $1");
 }
 
 /// Which floors an ending raises.
@@ -193,7 +229,11 @@ pub async fn token_chain(
 ) -> Result<TokenChain, Failure> {
     let session: &[u8] = session.map_or(&[], |key| key.as_bytes());
     let grant: &[u8] = grant.map_or(&[], |key| key.as_bytes());
-    let row = tx.one(&TOKEN_CHAIN, params![tenant, user, session, grant, client]).await?;
+    chain_of(&tx.one(&TOKEN_CHAIN, params![tenant, user, session, grant, client]).await?)
+}
+
+/// Reads the columns of a chain, which stand first in their row.
+pub(crate) fn chain_of(row: &Row) -> Result<TokenChain, Failure> {
     let user = match (row.get::<Option<i64>>(0)?, row.get::<Option<UserId>>(23)?) {
         (Some(counter), Some(user_id)) => Some(ChainUser {
             counter,

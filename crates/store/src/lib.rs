@@ -29,6 +29,7 @@ pub mod row;
 pub mod sessions;
 pub mod signing_keys;
 pub mod statement;
+pub mod status_lists;
 pub mod tenants;
 pub mod users;
 pub mod value;
@@ -60,6 +61,7 @@ const STATEMENTS: &[&[&Statement]] = &[
     resource_servers::ALL,
     sessions::ALL,
     signing_keys::ALL,
+    status_lists::ALL,
     tenants::ALL,
     users::ALL,
     verify::ALL,

@@ -30,6 +30,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "feed", sql: include_str!("../migrations/0002_feed.sql") },
     Migration { number: 3, name: "deliveries", sql: include_str!("../migrations/0003_deliveries.sql") },
     Migration { number: 4, name: "event_streams", sql: include_str!("../migrations/0004_event_streams.sql") },
+    Migration { number: 5, name: "status_lists", sql: include_str!("../migrations/0005_status_lists.sql") },
 ];
 
 /// How often a node looks again after another node got ahead of it.

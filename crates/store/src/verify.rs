@@ -161,6 +161,12 @@ statements! {
     /// A node with guards says how long they trust it, and one without says nothing of that.
     pub NODES_HALF_SAID = "select count(*) from feed_nodes where guards < 0 or lease_seconds < 0 \
         or (guards = 0) <> (lease_seconds = 0)";
+    /// Each entry of a status list is in one, at an index that is there.
+    pub STATUSES_IN_NO_LIST = "select count(*) from status_entries e where e.idx < 0 or e.idx >= 131072 or not exists \
+        (select 1 from status_lists l where l.tenant = e.tenant and l.list_id = e.list_id)";
+    /// And stands for a user's tokens, or for a client's own, which know no session.
+    pub STATUSES_OF_NOBODY = "select count(*) from status_entries where length(grant_key) <> 12 \
+        or length(user_key) not in (0, 12) or length(session_key) not in (0, length(user_key))";
     /// No client grant outlives its client.
     pub GRANTS_WITHOUT_CLIENT = "select count(*) from client_grants g where not exists (select 1 from clients c \
         where c.tenant = g.tenant and c.client_id = g.client_id)";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use curfew_model::config::Client;
 use curfew_model::{Ctx, Failure, GrantKey, LogCode, OAuthCode};
+use curfew_store::status_lists::Entry;
 use curfew_store::{Lane, sessions as session_store};
 use curfew_tokens::SealKind;
 use curfew_tokens::seal::SEALED_BYTES_MAX;
@@ -13,6 +14,7 @@ use super::{Outcome, PageError, Request, ResponseMode, Standing, log_silent, red
 use crate::grants::authorization_code::{CODE_SECONDS, CodeValue};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, has_scope};
 use crate::sessions::{Life, life};
+use crate::status_lists::{self, Holder, More, Wanted};
 use crate::{Core, TenantConfig};
 
 /// An answer that goes to the client's `redirect_uri`.
@@ -121,7 +123,17 @@ pub async fn success(
         parameters.push(("code", code.clone()));
     }
     if request.wants_token || request.wants_id_token {
-        let Some(subject) = subject(core, ctx, config, client, &standing).await? else {
+        let holder = Holder {
+            user: Some((standing.sid.user, standing.counter)),
+            session: Some(standing.sid.session),
+            grant,
+            more: if request.wants_code { More::MayCome } else { More::Never },
+            from_authorization_endpoint: true,
+        };
+        let server = request.audience.as_deref().and_then(|audience| config.resource_server(audience));
+        let server = server.filter(|_| request.wants_token);
+        let wanted = status_lists::wanted(ctx, config, client, server, &holder)?;
+        let Some((subject, status)) = subject(core, ctx, config, client, &standing, wanted).await? else {
             let text = "Login required";
             return Ok(error(ctx, config, Some(client), &request, OAuthCode::LoginRequired, text));
         };
@@ -133,6 +145,7 @@ pub async fn success(
             &standing,
             &subject,
             grant,
+            status.as_ref(),
             code.as_deref(),
             &mut parameters,
         )?;
@@ -191,17 +204,22 @@ async fn subject(
     config: &Arc<TenantConfig>,
     client: &Arc<Client>,
     standing: &Standing,
-) -> Result<Option<Subject>, Failure> {
-    let arguments = (ctx.clone(), Arc::clone(config), Arc::clone(client), standing.clone());
+    wanted: Option<Wanted>,
+) -> Result<Option<(Subject, Option<Entry>)>, Failure> {
+    let arguments = (ctx.clone(), Arc::clone(config), Arc::clone(client), standing.clone(), wanted);
     core.store
-        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, standing)| {
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, standing, wanted)| {
             Box::pin(async move {
                 let found = session_store::find(tx, ctx.tenant, &standing.sid, None).await?;
                 let Some(row) = found.filter(|row| life(row, config, ctx.now) == Life::Alive) else {
                     return Ok(None);
                 };
                 session_store::join_client(tx, ctx.tenant, &standing.sid, &client.id, ctx.now).await?;
-                Ok(Subject::of_session(row, standing.counter))
+                let status = match wanted {
+                    Some(wanted) => Some(status_lists::allot(tx, ctx, wanted).await?),
+                    None => None,
+                };
+                Ok(Subject::of_session(row, standing.counter).map(|subject| (subject, status)))
             })
         })
         .await
@@ -216,6 +234,7 @@ fn issue_here(
     standing: &Standing,
     subject: &Subject,
     grant: GrantKey,
+    status: Option<&Entry>,
     code: Option<&str>,
     parameters: &mut Vec<(&'static str, String)>,
 ) -> Result<(), Failure> {
@@ -229,6 +248,7 @@ fn issue_here(
         grant,
         gty: None,
         from_authorization_endpoint: true,
+        status,
     };
     let access = if request.wants_token { Some(issue::access_token(config, ctx, &issue)?) } else { None };
     if let Some(access) = &access {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use curfew_model::config::Client;
+use curfew_model::config::{Client, ResourceServer};
 use curfew_model::secret::constant_time_eq;
 use curfew_model::{
     Ctx, Decision, EndingCause, Failure, FamilyId, GrantKey, LogCode, OAuthCode, Refusal, SessionKey, Sid,
@@ -10,6 +10,7 @@ use curfew_model::{
 };
 use curfew_store::codes::{self, Consumption};
 use curfew_store::sessions::SessionRow;
+use curfew_store::status_lists::Entry;
 use curfew_store::{Lane, Tx, families, grants as consents, sessions, users};
 use curfew_tokens::opaque::{SecretLabel, TokenSecret};
 use curfew_tokens::{SealKind, pkce};
@@ -22,6 +23,7 @@ use crate::endings::{self, Actor, Ending, Target};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope};
 use crate::logs::LogEntry;
 use crate::sessions::{Life, life};
+use crate::status_lists::{self, Holder, More, asks};
 
 /// How long a code may wait for its redemption.
 pub const CODE_SECONDS: i64 = 120;
@@ -113,13 +115,15 @@ struct Redeemed {
     subject: Subject,
     sid: Sid,
     family: Option<TokenSecret>,
+    status: Option<Entry>,
 }
 
 /// Redeems a code.
 ///
 /// Steps: 1 unseal, 2 check every binding (client, issuer, `redirect_uri`, PKCE) before the database, 3 consume it or see
 /// a replay, which ends what the first redemption issued, also when the code's own time is over, 4 what it came from
-/// lives, 5 begin a family if one is due, 6 issue. Writes: consumed_codes, session_clients, families, user_clients, on replay an ending.
+/// lives, 5 begin a family if one is due, 6 issue. Writes: consumed_codes, session_clients, families, user_clients, for an API that
+/// asks for a status status_entries, on replay an ending.
 pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, Failure> {
     let Request { core, ctx, config, client, parameters } = request;
     let code = match check_bindings(request) {
@@ -155,7 +159,8 @@ pub(super) async fn redeem_fresh(request: &Request<'_>) -> Result<Option<TokenRe
     let Request { core, ctx, config, client, .. } = request;
     let Ok(code) = check_bindings(request) else { return Ok(None) };
     let expires_at = Timestamp::from_micros(code.expires_at);
-    if expires_at <= ctx.now || code.consent.is_some() || begins_family(&code, config, client) {
+    let writes_more = begins_family(&code, config, client) || server_of(&code, config).is_some_and(asks);
+    if expires_at <= ctx.now || code.consent.is_some() || writes_more {
         return Ok(None);
     }
     let code = Arc::new(code);
@@ -179,7 +184,7 @@ pub(super) async fn redeem_fresh(request: &Request<'_>) -> Result<Option<TokenRe
     let Some(subject) = won.and_then(|session| Subject::of_session(session, code.counter)) else {
         return Ok(None);
     };
-    respond(request, &code, &Redeemed { subject, sid: code.sid(), family: None }).map(Some)
+    respond(request, &code, &Redeemed { subject, sid: code.sid(), family: None, status: None }).map(Some)
 }
 
 /// Whether the code's session lives, in the configuration at hand, with nothing to write but the consumption.
@@ -290,7 +295,18 @@ async fn redeem(
     let Some(subject) = Subject::of_session(session, code.counter) else {
         return Ok(Decision::Refused(invalid_code("the user is gone")));
     };
-    Ok(Decision::Granted(Redeemed { subject, sid, family }))
+    let holder = Holder {
+        user: Some((code.user, code.counter)),
+        session: Some(code.session),
+        grant: code.grant,
+        more: if family.is_some() { More::MayCome } else { More::Never },
+        from_authorization_endpoint: false,
+    };
+    let status = match status_lists::wanted(ctx, config, client, server_of(code, config), &holder)? {
+        Some(wanted) => Some(status_lists::allot(tx, ctx, &wanted).await?),
+        None => None,
+    };
+    Ok(Decision::Granted(Redeemed { subject, sid, family, status }))
 }
 
 /// A code lives with its session, above the floors it was made over, while its API and connection are those it was
@@ -315,9 +331,14 @@ fn code_lives(
     life(session, config, now) == Life::Alive && above && api && same_epoch
 }
 
+/// The API a code is for.
+fn server_of<'a>(code: &CodeValue, config: &'a TenantConfig) -> Option<&'a ResourceServer> {
+    code.audience.as_deref().and_then(|audience| config.resource_server(audience))
+}
+
 /// Whether a refresh token comes with the code's redemption.
 fn begins_family(code: &CodeValue, config: &TenantConfig, client: &Client) -> bool {
-    let server = code.audience.as_deref().and_then(|audience| config.resource_server(audience));
+    let server = server_of(code, config);
     has_scope(&code.scope, "offline_access") && issue::may_have_refresh_token(client, server)
 }
 
@@ -440,12 +461,13 @@ fn respond(request: &Request<'_>, code: &CodeValue, redeemed: &Redeemed) -> Resu
     let issue = Issue {
         client,
         subject: Some(&redeemed.subject),
-        resource_server: code.audience.as_deref().and_then(|audience| config.resource_server(audience)),
+        resource_server: server_of(code, config),
         scope: &scope,
         sid: Some(redeemed.sid),
         grant: code.grant,
         gty: None,
         from_authorization_endpoint: false,
+        status: redeemed.status.as_ref(),
     };
     let access = issue::access_token(config, ctx, &issue)?;
     let id_token = if has_scope(&scope, "openid") {

@@ -8,11 +8,13 @@ use super::{Request, shown};
 use crate::access_tokens::is_management;
 use crate::issue::{self, Issue, TokenResponse, scope_values};
 use crate::logs::LogEntry;
+use crate::status_lists::{self, Holder, More};
 
 /// Issues an access token for an API the client has a client grant for.
 ///
 /// Steps: 1 the client is confidential, 2 which API, 3 its client grant, 4 scope = granted ∩ requested (all when none
-/// is requested), 5 issue. Nothing is written but a log row; the token names the grant and dies with it.
+/// is requested), 5 issue. The token names the grant and dies with it. Writes: a log row, and for an API that asks for a
+/// status, status_entries.
 pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, Failure> {
     let Request { core, ctx, config, client, parameters } = request;
     let refuse = |code, description: String| {
@@ -77,6 +79,17 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
         }
         None => grant.doc.scope.join(" "),
     };
+    let holder = Holder {
+        user: None,
+        session: None,
+        grant: grant.grant_key,
+        more: More::MayCome,
+        from_authorization_endpoint: false,
+    };
+    let status = match status_lists::wanted(ctx, config, client, Some(server), &holder)? {
+        Some(wanted) => Some(status_lists::allot_alone(core, ctx, wanted).await?),
+        None => None,
+    };
     let token = issue::access_token(
         config,
         ctx,
@@ -89,6 +102,7 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
             grant: grant.grant_key,
             gty: Some("client-credentials"),
             from_authorization_endpoint: false,
+            status: status.as_ref(),
         },
     )?;
     core.logs.send(

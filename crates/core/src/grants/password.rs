@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use curfew_model::config::Client;
 use curfew_model::{Ctx, Decision, Failure, FamilyId, GrantKey, LogCode, OAuthCode, Refusal, Secret};
+use curfew_store::status_lists::Entry;
 use curfew_store::{Lane, Tx, users};
 use curfew_tokens::opaque::TokenSecret;
 use serde_json::json;
@@ -16,17 +17,26 @@ use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scop
 use crate::logs::LogEntry;
 use crate::sessions::Authenticated;
 use crate::sessions::start::record_login;
+use crate::status_lists::{self, Holder, More, Wanted};
 use crate::users::{Checked, check_password};
 
 /// What the transaction is to do.
 #[derive(Debug, Clone)]
 struct Login {
     person: Authenticated,
+    status: Option<Wanted>,
     grant: GrantKey,
     audience: Option<String>,
     scope: String,
     offline: bool,
     epoch: i64,
+}
+
+/// What the transaction answers.
+struct LoggedIn {
+    subject: Subject,
+    secret: Option<TokenSecret>,
+    status: Option<Entry>,
 }
 
 /// Exchanges an identifier and a password.
@@ -78,9 +88,18 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
         log(request, LogCode::PasswordGrantFailed, None, text);
         return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
     };
+    let grant = GrantKey::generate(&*ctx.entropy);
+    let holder = Holder {
+        user: Some((person.user_key, person.counter)),
+        session: None,
+        grant,
+        more: if offline { More::MayCome } else { More::Never },
+        from_authorization_endpoint: false,
+    };
     let login = Login {
+        status: status_lists::wanted(ctx, config, client, server, &holder)?,
         person,
-        grant: GrantKey::generate(&*ctx.entropy),
+        grant,
         audience: server.map(|server| server.identifier.clone()),
         scope: if offline { scope } else { issue::without_scope(&scope, "offline_access") },
         offline,
@@ -93,7 +112,7 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
             Box::pin(record(tx, ctx, config, client, login))
         })
         .await?;
-    let (subject, secret) = match decided {
+    let LoggedIn { subject, secret, status } = match decided {
         Decision::Granted(granted) => granted,
         Decision::Refused(refusal) => {
             log(
@@ -106,7 +125,7 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
         }
     };
     log(request, LogCode::PasswordGrant, Some(subject.user_id.as_str()), "");
-    respond(request, &login, &subject, secret.as_ref()).map(Decision::Granted)
+    respond(request, &login, &subject, secret.as_ref(), status.as_ref()).map(Decision::Granted)
 }
 
 async fn record(
@@ -115,7 +134,7 @@ async fn record(
     config: &TenantConfig,
     client: &Client,
     login: &Login,
-) -> Result<Decision<(Subject, Option<TokenSecret>)>, Failure> {
+) -> Result<Decision<LoggedIn>, Failure> {
     let user = login.person.user_key;
     record_login(tx, ctx, &user).await?;
     let Some(row) = users::find(tx, ctx.tenant, &user).await? else {
@@ -150,7 +169,11 @@ async fn record(
         doc: serde_json::from_str(&row.doc).unwrap_or_default(),
         updated_at: row.updated_at,
     };
-    Ok(Decision::Granted((subject, secret)))
+    let status = match &login.status {
+        Some(wanted) => Some(status_lists::allot(tx, ctx, wanted).await?),
+        None => None,
+    };
+    Ok(Decision::Granted(LoggedIn { subject, secret, status }))
 }
 
 fn respond(
@@ -158,6 +181,7 @@ fn respond(
     login: &Login,
     subject: &Subject,
     secret: Option<&TokenSecret>,
+    status: Option<&Entry>,
 ) -> Result<TokenResponse, Failure> {
     let Request { ctx, config, client, .. } = request;
     let issue = Issue {
@@ -169,6 +193,7 @@ fn respond(
         grant: login.grant,
         gty: Some("password"),
         from_authorization_endpoint: false,
+        status,
     };
     let access = issue::access_token(config, ctx, &issue)?;
     let id_token = if has_scope(&login.scope, "openid") {

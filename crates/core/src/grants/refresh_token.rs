@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use curfew_model::config::Client;
+use curfew_model::config::{Client, ResourceServer};
 use curfew_model::{
     Ctx, Decision, EndingCause, Failure, FamilyId, LogCode, OAuthCode, Refusal, Sid, Timestamp,
 };
 use curfew_store::families::{self, Exchange, FamilyRow};
+use curfew_store::status_lists::Entry;
 use curfew_store::{Lane, Tx, users};
 use curfew_tokens::SealKind;
 use curfew_tokens::opaque::RefreshTokenValue;
@@ -18,6 +19,7 @@ use crate::TenantConfig;
 use crate::endings::{self, Actor, Ending, Target, takes_families_of_session};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope, scope_values};
 use crate::logs::LogEntry;
+use crate::status_lists::{self, Holder, More, Wanted};
 
 fn unknown(detail: &'static str) -> Refusal {
     Refusal::new(OAuthCode::InvalidGrant, "Unknown or invalid refresh token.")
@@ -30,6 +32,8 @@ struct Exchanged {
     row: FamilyRow,
     /// The generation to hand out; `None` when the family does not rotate.
     generation: Option<u32>,
+    /// Where the access token's status stands, when the API asks for it.
+    status: Option<Entry>,
 }
 
 /// Exchanges a refresh token for new tokens, or ends its family.
@@ -37,7 +41,7 @@ struct Exchanged {
 /// Steps: 1 unseal and read the family by its key, 2 same client and issuer (a foreign client's presentation ends
 /// nothing), 3 the family lives, up the chain, 4 rotate, answer the same successor within the leeway, or see a replay,
 /// which ends the family with [`EndingCause::RefreshTokenReuse`], 5 issue for the family's own audience and scope.
-/// Writes: families, user_access, on replay an ending. Failure: `Contention` when the database could not order two
+/// Writes: families, user_access, for an API that asks for a status status_entries, on replay an ending. Failure: `Contention` when the database could not order two
 /// writers.
 pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, Failure> {
     let Request { core, ctx, config, client, parameters } = request;
@@ -84,16 +88,23 @@ pub(super) async fn rotate_newest(request: &Request<'_>) -> Result<Option<TokenR
                 let found = families::find(tx, ctx.tenant, &value.family_id()).await?;
                 let newest = found.filter(|row| is_newest(row, ctx, config, client, value));
                 let Some(mut row) = newest else { return Ok(None) };
+                let status = match status_wanted(ctx, config, client, &row)? {
+                    Some(wanted) => match status_lists::find(tx, ctx, &wanted).await? {
+                        None => return Ok(None),
+                        found => found,
+                    },
+                    None => None,
+                };
                 let exchange = exchange_of(ctx, config, client, &row);
                 let won = families::rotate(tx, ctx.tenant, &row.id, row.generation, &exchange).await?;
                 row.generation += 1;
-                Ok(won.then_some(row))
+                Ok(won.then_some((row, status)))
             })
         })
         .await?;
-    let Some(row) = won else { return Ok(None) };
+    let Some((row, status)) = won else { return Ok(None) };
     let generation = Some(row.generation);
-    respond(request, &value, &Exchanged { row, generation }).map(Some)
+    respond(request, &value, &Exchanged { row, generation, status }).map(Some)
 }
 
 /// Whether this is the newest token of a rotating family that lives, in the configuration at hand, with nothing to write
@@ -150,15 +161,17 @@ async fn decide(
     if let Err(refusal) = super::check_resource(resource, row.audience.as_deref()) {
         return Ok(Decision::Refused(refusal));
     }
-    if row.rotating != client.rotates() {
-        return rotation_toggled(tx, ctx, config, client, row, value).await;
-    }
-    let decided = if row.rotating {
+    let mut decided = if row.rotating != client.rotates() {
+        rotation_toggled(tx, ctx, config, client, row, value).await?
+    } else if row.rotating {
         rotate(tx, ctx, config, client, row, value).await?
     } else {
         exchange_unrotated(tx, ctx, config, client, row, value).await?
     };
-    if let Decision::Granted(exchanged) = &decided {
+    if let Decision::Granted(exchanged) = &mut decided {
+        if let Some(wanted) = status_wanted(ctx, config, client, &exchanged.row)? {
+            exchanged.status = Some(status_lists::allot(tx, ctx, &wanted).await?);
+        }
         let stale = crate::users::stale(ctx.now);
         if exchanged.row.last_activity.is_none_or(|at| at <= stale) {
             users::record_activity(tx, ctx.tenant, &id.user, ctx.now, stale).await?;
@@ -288,7 +301,7 @@ async fn rotate(
             if families::rotate(tx, ctx.tenant, &row.id, row.generation, &exchange).await? {
                 row.generation += 1;
                 let generation = Some(row.generation);
-                return Ok(Decision::Granted(Exchanged { row, generation }));
+                return Ok(Decision::Granted(Exchanged { row, generation, status: None }));
             }
             let Some(again) = families::find(tx, ctx.tenant, &row.id).await? else {
                 return Ok(Decision::Refused(unknown("no such family")));
@@ -306,7 +319,7 @@ async fn rotate(
             && client.leeway_seconds() > 0;
         if own_rerun || within_leeway {
             let generation = Some(row.generation);
-            return Ok(Decision::Granted(Exchanged { row, generation }));
+            return Ok(Decision::Granted(Exchanged { row, generation, status: None }));
         }
         return reuse(tx, ctx, &row, value).await;
     }
@@ -353,7 +366,7 @@ async fn exchange_unrotated(
     if !families::exchange(tx, ctx.tenant, &row.id, &exchange).await? {
         return Ok(Decision::Refused(unknown("ended meanwhile")));
     }
-    Ok(Decision::Granted(Exchanged { row, generation: None }))
+    Ok(Decision::Granted(Exchanged { row, generation: None, status: None }))
 }
 
 /// Rotation was switched since the family began. On: the first exchange goes through, makes the family rotate, and
@@ -393,7 +406,7 @@ fn respond(
     let subject = Subject {
         user_key: row.id.user,
         user_id,
-        counter: row.user_counter.unwrap_or(row.counter),
+        counter: counter_of(row),
         doc: row.user_doc.as_deref().and_then(|doc| serde_json::from_str(doc).ok()).unwrap_or_default(),
         updated_at: row.user_updated_at.unwrap_or(row.created_at),
     };
@@ -409,12 +422,13 @@ fn respond(
     let issue = Issue {
         client,
         subject: Some(&subject),
-        resource_server: row.audience.as_deref().and_then(|audience| config.resource_server(audience)),
+        resource_server: server_of(row, config),
         scope: &scope,
         sid,
         grant: row.id.grant,
         gty: Some("refresh_token"),
         from_authorization_endpoint: false,
+        status: exchanged.status.as_ref(),
     };
     let access = issue::access_token(config, ctx, &issue)?;
     let id_token = if has_scope(&scope, "openid") {
@@ -452,6 +466,33 @@ fn respond(
         expires_in: access.expires_in,
         token_type: "Bearer",
     })
+}
+
+/// The API a family is for.
+fn server_of<'a>(row: &FamilyRow, config: &'a TenantConfig) -> Option<&'a ResourceServer> {
+    row.audience.as_deref().and_then(|audience| config.resource_server(audience))
+}
+
+/// The user's counter in the tokens that are issued now.
+fn counter_of(row: &FamilyRow) -> i64 {
+    row.user_counter.unwrap_or(row.counter)
+}
+
+/// What an access token of a family needs of the status lists.
+fn status_wanted(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    row: &FamilyRow,
+) -> Result<Option<Wanted>, Failure> {
+    let holder = Holder {
+        user: Some((row.id.user, counter_of(row))),
+        session: live_session(row, config, ctx.now).map(|sid| sid.session),
+        grant: row.id.grant,
+        more: More::MayCome,
+        from_authorization_endpoint: false,
+    };
+    status_lists::wanted(ctx, config, client, server_of(row, config), &holder)
 }
 
 /// The family's session while it lives: an access token names it, and then dies with it.

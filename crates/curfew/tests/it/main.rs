@@ -69,6 +69,8 @@ mod sessions;
 #[cfg(test)]
 mod signup;
 #[cfg(test)]
+mod status_lists;
+#[cfg(test)]
 mod sweep;
 #[cfg(test)]
 mod token;

@@ -11,6 +11,7 @@ mod logout;
 pub mod management;
 mod oauth;
 mod setup;
+mod status_lists;
 mod userinfo;
 mod well_known;
 
@@ -45,6 +46,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/endings/snapshot", get(endings::snapshot))
         .route("/endings/feed", get(endings::stream))
         .route("/endings/probe", post(endings::probe))
+        .route("/status-lists", get(status_lists::list))
+        .route("/status-lists/{id}", get(status_lists::get))
         .route("/session/live", get(live::open).post(live::ticket))
         // A proxy asks with the method, and some with the path, of the request it holds back.
         .route("/guard/check", any(guard::check))

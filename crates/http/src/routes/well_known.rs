@@ -8,6 +8,7 @@ use axum::response::Response;
 use curfew_core::TenantConfig;
 use curfew_core::grants::GRANT_TYPES;
 use curfew_core::issue::OIDC_SCOPES;
+use curfew_core::status_lists;
 use curfew_model::Ctx;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
@@ -76,6 +77,7 @@ fn document(ctx: &Ctx, config: &TenantConfig, openid: bool) -> Value {
         "introspection_endpoint_auth_methods_supported",
         json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]),
     );
+    set("status_list_aggregation_endpoint", json!(status_lists::aggregation_uri(ctx)));
     set("scopes_supported", json!(OIDC_SCOPES));
     set(
         "response_types_supported",

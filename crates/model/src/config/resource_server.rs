@@ -49,6 +49,17 @@ pub struct ResourceServerDoc {
     /// The Management API itself.
     #[serde(default)]
     pub is_system: bool,
+    /// Whether its access tokens say where their status stands.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub token_status_list: TokenStatusList,
+}
+
+/// `token_status_list` of an API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct TokenStatusList {
+    /// Whether access tokens carry a `status` claim.
+    #[serde(default)]
+    pub enabled: bool,
 }
 
 /// An API.

@@ -14,11 +14,12 @@ use curfew_store::feed::NodeRow;
 use curfew_store::grants::GrantRow;
 use curfew_store::sessions::NewSession;
 use curfew_store::signing_keys::{KeyState, NewSigningKey};
+use curfew_store::status_lists::{Entry, Origin, Subject};
 use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
     Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, event_streams,
-    families, feed, grants, params, resource_servers, sessions, signing_keys, tenants, users,
+    families, feed, grants, params, resource_servers, sessions, signing_keys, status_lists, tenants, users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -64,7 +65,15 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
         updated_at: ctx.now,
     };
     assert!(event_streams::insert(tx, ctx, &stream).await?);
-    client_grants::insert(tx, ctx, "cgr_1", client, "https://api.example/", "{}").await.map(drop)
+    client_grants::insert(tx, ctx, "cgr_1", client, "https://api.example/", "{}").await?;
+    let entry = Entry { list_id: "list".into(), idx: 131_071, keep_until: ctx.now };
+    let grant = GrantKey([6; 12]);
+    let subject = Subject { user: None, grant, session: None, client_counter: 0, kid: "kid".into() };
+    let origin =
+        Origin { client_id: client.clone(), user_counter: 0, audience: "https://api.example/".into() };
+    assert!(status_lists::insert(tx, TENANT, "list", ctx.now, 1).await?);
+    assert!(status_lists::allot(tx, TENANT, &entry, &subject, &origin, ctx.now).await?);
+    Ok(())
 }
 
 /// A person with consent, a session and a refresh token; another session and another refresh token have ended.
@@ -327,6 +336,10 @@ corruptions! {
     LANES_WITH_GAPS <-
         SKIP_A_POSITION = "update feed_entries set position = position + 1 where position = 2"
         FOLLOW_IT = "update feed_lanes set head = head + 1 where head > 0";
+    STATUSES_IN_NO_LIST <- LOSE_A_LIST = "delete from status_lists";
+    STATUSES_IN_NO_LIST <- LEAVE_ITS_LIST = "update status_entries set idx = idx + 1";
+    STATUSES_OF_NOBODY <- NAME_A_SESSION = "update status_entries set session_key = grant_key";
+    STATUSES_OF_NOBODY <- HANG_ON_NOTHING = "update status_entries set grant_key = user_key";
     GRANTS_WITHOUT_CLIENT <- KEEP_A_GRANT = "update client_grants set client_id = 'gone'";
     CREDENTIALS_WITHOUT_CLIENT <- KEEP_A_CREDENTIAL = "update client_credentials set client_id = 'gone'";
     ENABLED_FOR_NOBODY <- ENABLE_FOR_NO_CLIENT = "update connection_clients set client_id = 'gone'";

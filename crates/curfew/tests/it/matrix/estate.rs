@@ -7,7 +7,9 @@ use curfew_testkit::Receiver;
 use serde_json::{Value, json};
 
 use super::{Artefact, Door, Foreign, Language, Witness};
-use crate::support::{Answer, Application, Browser, CONNECTION, Curfew, Guard, MANAGEMENT, Person, Tokens};
+use crate::support::{
+    Answer, Application, Browser, CONNECTION, Curfew, Guard, MANAGEMENT, Person, Tokens, claims, status,
+};
 
 /// Scope of what has a refresh token.
 const OFFLINE: &str = "openid profile email offline_access";
@@ -82,7 +84,7 @@ impl Estate {
         }
         let api = match plan.api {
             Some(api) => api,
-            None => operator.make_api().await,
+            None => operator.make_api_with(json!({"token_status_list": {"enabled": true}})).await,
         };
         let person = match plan.person {
             Some(person) => person,
@@ -276,6 +278,10 @@ impl Estate {
             }
             Artefact::NodeGuard => self.foreign.accepts(Language::Node, &self.guard, &self.jwt).await,
             Artefact::PythonGuard => self.foreign.accepts(Language::Python, &self.guard, &self.jwt).await,
+            Artefact::StatusList => {
+                let expired = claims(&self.jwt)["exp"].as_i64().expect("exp") <= node.now().seconds();
+                !expired && status(node, &self.jwt).await == 0
+            }
             Artefact::ManagementJwt => {
                 let path = format!("/users/{}", person.path());
                 yes(&application.management_get(&self.management, &path).await, artefact)

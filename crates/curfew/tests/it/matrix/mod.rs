@@ -73,6 +73,8 @@ artefacts! {
     NodeGuard => Jwt,
     /// The same JWT at the guard for Python.
     PythonGuard => Jwt,
+    /// The same JWT at an API that goes by status lists.
+    StatusList => Jwt,
     /// The user's own JWT at the Management API; no refresh token stands behind it.
     ManagementJwt => ManagementJwt,
     /// The client's own JWT at the Management API.

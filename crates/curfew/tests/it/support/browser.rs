@@ -137,6 +137,12 @@ impl Browser {
         Tokens::of(&application.redeem(&self.log_in(application, person, more).await).await)
     }
 
+    /// Has another code by the session that is there, and redeems it.
+    pub(crate) async fn sign_in_again(&self, application: &Application, more: &[(&str, &str)]) -> Tokens {
+        let code = self.authorize_silently(application, more).await.code().expect("a code");
+        Tokens::of(&application.redeem(&code).await)
+    }
+
     /// Follows a redirect to the consent page and answers it; the answer is the one to the form.
     pub(crate) async fn submit_consent(&self, to_consent: &Answer, action: &str) -> Answer {
         let page = self.get(to_consent.location().expect("a redirect to the consent page")).await.expect(200);

@@ -10,6 +10,7 @@ mod browser;
 mod guard;
 mod listener;
 mod operator;
+mod status;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,7 +26,7 @@ use curfew_core::grants::authorization_code::FAMILIES_MAX;
 use curfew_core::sessions::SESSIONS_MAX;
 use curfew_http::App;
 use curfew_http::context::Peer;
-use curfew_model::{Clock as _, SystemEntropy, Timestamp};
+use curfew_model::{Clock as _, Entropy, SystemEntropy, Timestamp};
 use curfew_store::verify::{Bounds, verify};
 use curfew_store::{Engine, Lane, Store, StoreOptions};
 use curfew_testkit::{TestDatabase, VirtualClock, engines};
@@ -41,6 +42,7 @@ pub(crate) use browser::Browser;
 pub(crate) use guard::{Events, Guard};
 pub(crate) use listener::Reach;
 pub(crate) use operator::{Operator, Person};
+pub(crate) use status::{StatusList, reference, status};
 
 /// The issuer of the box's one tenant. Browsers and applications reach it over https as far as anybody can tell.
 pub(crate) const ISSUER: &str = "https://id.example/";
@@ -138,7 +140,22 @@ impl Curfew {
         Self::configured(place, clock, typed).await
     }
 
+    /// Another node on the same database, whose chance is not the system's.
+    pub(crate) async fn another_node_with(&self, entropy: Arc<dyn Entropy>) -> Self {
+        let typed = Typed { issuer: Some(ISSUER.to_owned()), ..Typed::default() };
+        Self::assembled(Arc::clone(&self.place), Arc::clone(&self.clock), typed, entropy).await
+    }
+
     async fn configured(place: Arc<Place>, clock: Arc<VirtualClock>, typed: Typed) -> Self {
+        Self::assembled(place, clock, typed, Arc::new(SystemEntropy)).await
+    }
+
+    async fn assembled(
+        place: Arc<Place>,
+        clock: Arc<VirtualClock>,
+        typed: Typed,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         let typed = Typed {
             data_dir: Some(place.folder.path().to_owned()),
             bootstrap_client_id: Some(BOOTSTRAP.to_owned()),
@@ -147,7 +164,7 @@ impl Curfew {
         };
         let issuer = typed.issuer.clone().unwrap_or_else(|| LOOPBACK_ISSUER.to_owned());
         let config = typed.resolve().expect("the configuration reads");
-        let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy: Arc::new(SystemEntropy) };
+        let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy };
         let assembled = assemble(&config, place.database.clone(), world, &issuer).await;
         let Assembled { app, .. } = assembled.expect("the server starts");
         let core = Arc::clone(&app.core);

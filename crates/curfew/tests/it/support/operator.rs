@@ -100,12 +100,18 @@ impl Operator {
 
     /// Makes an API that gives refresh tokens, and answers its identifier.
     pub(crate) async fn make_api(&self) -> String {
+        self.make_api_with(json!({})).await
+    }
+
+    /// The same; `more` is merged into its document.
+    pub(crate) async fn make_api_with(&self, more: Value) -> String {
         let identifier = format!("https://{}.example/", unique("api"));
-        let doc = json!({
+        let mut doc = json!({
             "identifier": identifier,
             "allow_offline_access": true,
             "skip_consent_for_verifiable_first_party_clients": true,
         });
+        merge(&mut doc, more);
         self.post("/resource-servers", doc).await.expect(201);
         identifier
     }
