@@ -38,6 +38,9 @@ statements! {
         and created_at >= $3 and created_at < $4 and (created_at > $5 or (created_at = $5 and delivery_id > $6)) \
         and ($7 = '' or $7 like '%,' || event_type || ',%') and $9 like '%,' || state || ',%' \
         order by created_at, delivery_id limit $8");
+    /// How many are dead, as far as `$3`.
+    COUNT_DEAD = "select count(*) from (select d.delivery_id from deliveries d \
+        where d.tenant = $1 and d.receiver = $2 and d.state = 'dead' limit $3) dead";
     /// Has those that are dead tried again, with all their time.
     REVIVE = "update deliveries set state = 'waiting', settled_at = null, attempts = 0, next_at = $3, retry_until = $4 \
         where tenant = $1 and state = 'dead' and delivery_id in (select d.delivery_id from deliveries d \
@@ -209,6 +212,11 @@ pub async fn deliveries(
 pub async fn insert_delivery(tx: &mut Tx, tenant: TenantId, new: &Delivery) -> Result<(), Failure> {
     tx.note_ending();
     deliveries::insert(tx, tenant, new).await.map(drop)
+}
+
+/// How many dead letters a stream has, as far as `limit`.
+pub async fn count_dead(tx: &mut Tx, tenant: TenantId, id: &str, limit: i64) -> Result<i64, Failure> {
+    tx.one(&COUNT_DEAD, params![tenant, id, limit]).await?.get(0)
 }
 
 /// Has up to `limit` dead letters of a stream tried again until `retry_until`, and at once. Answers how many.

@@ -86,10 +86,14 @@ pub(super) async fn attempt(core: &Core, ctx: &Ctx, delivery: &Delivery) -> Resu
     let verdict = judge(&answer, refuses, delivery.attempts, times, &*ctx.entropy);
     let well = verdict == Verdict::Confirmed;
     let status = answer.ok().map(|reply| reply.status);
+    let is_dead = matches!(verdict, Verdict::Dead(_));
     let tried = Tried { delivery: delivery.clone(), began, url, status, verdict, noted };
     core.store
-        .transact(Lane::Ordinary, (ctx, tried), |tx, (ctx, tried)| Box::pin(settle(tx, ctx, tried)))
+        .transact(Lane::Ordinary, (ctx.clone(), tried), |tx, (ctx, tried)| Box::pin(settle(tx, ctx, tried)))
         .await?;
+    if is_dead && matches!(delivery.message, Message::Event(_)) {
+        webhook::disable_if_hopeless(core, &ctx, &delivery.receiver.0).await?;
+    }
     Ok(well)
 }
 

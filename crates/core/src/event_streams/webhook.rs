@@ -4,17 +4,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use curfew_model::config::{EventDestination, EventStreamDoc, WebhookAuthorization, read_doc};
 use curfew_model::{Ctx, Failure, Secret};
-use curfew_store::Tx;
 use curfew_store::deliveries::{Delivery, DeliveryState, Event};
 use curfew_store::event_streams::{self, Counts, EventStreamRow};
+use curfew_store::{Lane, Tx, tenants};
 use curfew_tokens::webhook::headers;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::secrets;
 use super::tries::{self, Try};
 use crate::deliveries::{Errand, Request, Tried, Verdict};
 use crate::outbound::{Post, Reply};
 use crate::{Core, TenantConfig};
+
+/// Deliveries that have failed, and are not redelivered, when a stream is disabled.
+const FAILED_MAX: i64 = 5000;
 
 /// What of a message's body is needed to sign it.
 #[derive(Deserialize)]
@@ -50,7 +54,7 @@ pub(crate) async fn prepare(
     })?;
     let now = Ctx { now: core.clock.now(), ..ctx.clone() };
     let (url, post) = request(&config, &now, &row, &head.id, &event.body)?;
-    Ok(Errand::Ask(Request { url, post, noted: serde_json::Map::new() }))
+    Ok(Errand::Ask(Request { url, post, noted: Map::new() }))
 }
 
 /// The request that posts an event: its address, and the signed body.
@@ -86,6 +90,45 @@ fn request(
         (headers::SIGNATURE.into(), Secret::new(signatures.join(" "))),
     ];
     Ok((webhook.webhook_endpoint, Post { content_type: "application/json", headers, body: body.to_owned() }))
+}
+
+/// Disables a stream of which too much has failed, so that no more is queued for it: whoever looks after it has to see to
+/// its receiver first. A transaction of its own, because changes of streams begin with the tenant's row.
+pub(crate) async fn disable_if_hopeless(core: &Core, ctx: &Ctx, stream_id: &str) -> Result<(), Failure> {
+    let args = (ctx.tenant, stream_id.to_owned());
+    let failed = core
+        .store
+        .read(args, |tx, (tenant, id)| Box::pin(event_streams::count_dead(tx, *tenant, id, FAILED_MAX)))
+        .await?;
+    if failed < FAILED_MAX {
+        return Ok(());
+    }
+    let disabled = core
+        .store
+        .transact(Lane::Ordinary, (ctx.clone(), stream_id.to_owned()), |tx, (ctx, id)| {
+            Box::pin(async move {
+                tenants::touch(tx, ctx.tenant).await?;
+                let Some(mut row) = event_streams::find(tx, ctx.tenant, id).await? else { return Ok(false) };
+                if !row.enabled {
+                    return Ok(false);
+                }
+                let mut doc: Map<String, Value> = read_doc("event_streams", &row.stream_id, &row.doc)?;
+                doc.insert("status".to_owned(), json!("disabled"));
+                row.doc = Value::Object(doc).to_string();
+                row.enabled = false;
+                event_streams::update(tx, ctx, &row).await?;
+                Ok(true)
+            })
+        })
+        .await?;
+    if disabled {
+        tracing::warn!(
+            stream_id,
+            failed,
+            "an event stream is disabled: too much of what it is told has failed"
+        );
+    }
+    Ok(())
 }
 
 /// Answers after which an event is not sent again: it was read and is not wanted (400), or nothing ever will be (410).

@@ -9,7 +9,7 @@ use curfew_core::management::sealing_keys;
 use curfew_model::TenantId;
 use curfew_store::Lane;
 use curfew_store::changes::{self, ChangeRow};
-use curfew_store::deliveries::{DeliveryState, Message, in_state};
+use curfew_store::deliveries::{self, Delivery, DeliveryState, Message, in_state};
 use curfew_store::event_streams::{self, EventStreamRow, STREAMS_MAX};
 use curfew_testkit::{Behaviour, Receiver, Request};
 use curfew_tokens::webhook::WebhookSecret;
@@ -490,6 +490,47 @@ in_a_box! {
         operator.post(&redeliver, json!({})).await.expect(202);
         curfew.deliver().await;
         assert_eq!(events(&curfew, &stream, &receiver).len(), 2);
+    }
+
+    fn a_stream_of_which_too_much_has_failed_is_disabled(curfew) {
+        let (operator, receiver) = (curfew.operator().await, Receiver::start().await);
+        let stream = make(&operator, &receiver, &["user.created"]).await;
+        receiver.behaves(Behaviour::Status(400));
+        operator.make_person().await;
+        curfew.deliver().await;
+        let enabled = async || operator.get(&stream.path("")).await.expect(200).json()["status"].clone();
+        let fail_more = async |first: u16, count: u16| {
+            let made = curfew.store().transact(Lane::Ordinary, (curfew.now(), first, count), |tx, (now, first, count)| {
+                Box::pin(async move {
+                    let like = in_state(tx, TENANT, DeliveryState::Dead, None, 1).await?.remove(0);
+                    for number in *first..first + count {
+                        let mut id = [0xff; 16];
+                        id[14..].copy_from_slice(&number.to_be_bytes());
+                        let one = Delivery { id, state: DeliveryState::Waiting, attempts: 1, ..like.clone() };
+                        deliveries::insert(tx, TENANT, &one).await?;
+                        let outcome = deliveries::Outcome::default();
+                        deliveries::settle(tx, TENANT, &one, DeliveryState::Dead, *now, &outcome).await?;
+                    }
+                    Ok(())
+                })
+            });
+            made.await.expect("dead letters");
+        };
+        fail_more(0, 4997).await;
+        operator.make_person().await;
+        curfew.deliver().await;
+        assert_eq!(enabled().await, "enabled", "4,999 have failed");
+        operator.make_person().await;
+        curfew.deliver().await;
+        assert_eq!(enabled().await, "disabled");
+        operator.make_person().await;
+        curfew.deliver().await;
+        assert_eq!((receiver.requests().len(), count(&curfew, DeliveryState::Waiting).await), (3, 0));
+        // Enabled again it is told again, and what failed is redelivered.
+        operator.patch(&stream.path(""), json!({"status": "enabled"})).await.expect(200);
+        receiver.behaves(Behaviour::Status(200));
+        operator.post(&stream.path("/redeliver"), json!({})).await.expect(202);
+        assert_eq!(listed(&operator, &stream, "?take=1").await, Vec::<Value>::new());
     }
 
     fn secrets_are_shown_once_or_never(curfew) {
