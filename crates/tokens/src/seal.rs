@@ -74,6 +74,8 @@ kinds! {
     LiveTicket = 13 "live-ticket",
     /// What an event stream signs or authenticates itself with, at rest.
     EventStreamSecret = 14 "event-stream-secret",
+    /// What a receiver of security events wants to find in `Authorization`, at rest.
+    ReceiverAuthorization = 18 "receiver-authorization",
 }
 
 /// Why a text is not a sealed value. Outside, all three look the same.

@@ -1,4 +1,4 @@
-//! The claims of access tokens, ID tokens and logout tokens, written as Auth0 writes them and read back typed.
+//! The claims of access tokens, ID tokens, logout tokens and security event tokens, written as Auth0 writes them and read back typed.
 
 use std::fmt;
 
@@ -14,12 +14,14 @@ use crate::alg::JwsAlg;
 mod access_token;
 mod id_token;
 mod logout_token;
+mod security_event;
 
 pub use access_token::{
     AccessToken, AccessTokenClaims, Audience, Cfw, Confirmation, StatusReference, TokenDialect,
 };
 pub use id_token::{IdTokenClaims, IdTokenHint, ProfileClaims, UserinfoClaims};
 pub use logout_token::{LOGOUT_EVENT, LogoutTokenClaims};
+pub use security_event::{SECURITY_EVENT_TYP, SecurityEventClaims};
 
 /// What Actions set with `setCustomClaim`, by name.
 pub type CustomClaims = serde_json::Map<String, serde_json::Value>;
