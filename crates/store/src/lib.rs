@@ -27,6 +27,7 @@ pub mod migrate;
 pub mod resource_servers;
 pub mod row;
 pub mod sessions;
+pub mod signals;
 pub mod signing_keys;
 pub mod statement;
 pub mod status_lists;
@@ -60,6 +61,7 @@ const STATEMENTS: &[&[&Statement]] = &[
     migrate::ALL,
     resource_servers::ALL,
     sessions::ALL,
+    signals::ALL,
     signing_keys::ALL,
     status_lists::ALL,
     tenants::ALL,

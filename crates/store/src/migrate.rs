@@ -31,6 +31,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "deliveries", sql: include_str!("../migrations/0003_deliveries.sql") },
     Migration { number: 4, name: "event_streams", sql: include_str!("../migrations/0004_event_streams.sql") },
     Migration { number: 5, name: "status_lists", sql: include_str!("../migrations/0005_status_lists.sql") },
+    Migration { number: 6, name: "signals", sql: include_str!("../migrations/0006_signals.sql") },
 ];
 
 /// How often a node looks again after another node got ahead of it.

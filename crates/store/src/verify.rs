@@ -142,6 +142,18 @@ statements! {
     /// No tenant has more streams than it may have.
     pub EVENT_STREAMS_BEYOND_CAP = "select count(*) from (select tenant from event_streams group by tenant \
         having count(*) > $1) crowded";
+    /// A stream goes with its client.
+    pub STREAMS_WITHOUT_CLIENT = "select count(*) from signal_streams s where not exists (select 1 from clients c \
+        where c.tenant = s.tenant and c.client_id = s.client_id)";
+    /// Nobody knows another status.
+    pub STREAMS_IN_NO_STATUS = "select count(*) from signal_streams \
+        where status not in ('enabled', 'paused', 'disabled')";
+    /// A stream knows how many subjects it has.
+    pub STREAMS_MISCOUNTED = "select count(*) from signal_streams s where s.subjects <> (select count(*) \
+        from signal_subjects x where x.tenant = s.tenant and x.stream_id = s.stream_id)";
+    /// Subjects go with their stream.
+    pub SUBJECTS_WITHOUT_STREAM = "select count(*) from signal_subjects x where not exists (select 1 \
+        from signal_streams s where s.tenant = x.tenant and s.stream_id = x.stream_id)";
     /// Each feed entry belongs to an ending.
     pub ENTRIES_WITHOUT_ENDING = "select count(*) from feed_entries f where not exists (select 1 from endings e \
         where e.tenant = f.tenant and e.ending_id = f.ending_id)";

@@ -13,13 +13,15 @@ use curfew_store::families::NewFamily;
 use curfew_store::feed::NodeRow;
 use curfew_store::grants::GrantRow;
 use curfew_store::sessions::NewSession;
+use curfew_store::signals::{Added, StreamRow, StreamStatus};
 use curfew_store::signing_keys::{KeyState, NewSigningKey};
 use curfew_store::status_lists::{Entry, Origin, Subject};
 use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
     Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, event_streams,
-    families, feed, grants, params, resource_servers, sessions, signing_keys, status_lists, tenants, users,
+    families, feed, grants, params, resource_servers, sessions, signals, signing_keys, status_lists, tenants,
+    users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -49,6 +51,7 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
     connections::insert(tx, ctx, "con_1", "people", "auth0", "{}").await?;
     clients::insert(tx, ctx, client, "{}", &Secret::new("secret".to_owned())).await?;
     clients::insert_credential(tx, ctx, client, "cred_1", "{}").await?;
+    stream(tx, ctx, client).await?;
     connections::enable_for(tx, TENANT, "con_1", client).await?;
     resource_servers::insert(tx, ctx, "1", "https://api.example/", "{}", None).await?;
     resource_servers::set_lifetime(tx, ctx, "https://api.example/", 86_400).await?;
@@ -73,6 +76,28 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
         Origin { client_id: client.clone(), user_counter: 0, audience: "https://api.example/".into() };
     assert!(status_lists::insert(tx, TENANT, "list", ctx.now, 1).await?);
     assert!(status_lists::allot(tx, TENANT, &entry, &subject, &origin, ctx.now).await?);
+    Ok(())
+}
+
+/// A stream of security events that leaves somebody out.
+async fn stream(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Failure> {
+    let stream = StreamRow {
+        id: "ssf_1".into(),
+        client_id: client.clone(),
+        issuer: ctx.issuer.to_string(),
+        doc: "{}".into(),
+        authorization: None,
+        status: StreamStatus::Enabled,
+        reason: None,
+        subjects: 0,
+        updated_at: ctx.now,
+        active_at: ctx.now,
+    };
+    signals::insert(tx, TENANT, &stream, ctx.now).await?;
+    for (hash, added) in [([1; 32], Added::There), ([1; 32], Added::There), ([2; 32], Added::Full)] {
+        let subject = (&hash, Some(&USER), "{}");
+        assert_eq!(signals::insert_subject(tx, TENANT, "ssf_1", subject, ctx.now, 1).await?, added);
+    }
     Ok(())
 }
 
@@ -330,6 +355,11 @@ corruptions! {
         with recursive n(i) as (select 1 union all select i + 1 from n where i < 20) \
         select e.tenant, e.stream_id || '-' || n.i, e.doc, e.enabled, e.signing_secret, e.authorization_secret, \
         e.created_at, e.updated_at from event_streams e, n";
+    STREAMS_WITHOUT_CLIENT <- LOSE_THE_RECEIVER = "update signal_streams set client_id = 'nobody'";
+    STREAMS_IN_NO_STATUS <- LOSE_A_STATUS = "update signal_streams set status = 'lost'";
+    STREAMS_MISCOUNTED <- COUNT_A_SUBJECT_TWICE = "update signal_streams set subjects = subjects + 1";
+    SUBJECTS_WITHOUT_STREAM STREAMS_MISCOUNTED <-
+        NAME_ANOTHER_STREAM = "update signal_subjects set stream_id = 'ssf_2'";
     ENTRIES_WITHOUT_ENDING <- ENTER_NOTHING = "update feed_entries set ending_id = user_key";
     ENTRIES_WITHOUT_LANE <- LEAVE_THE_LANE = "update feed_entries set lane = 99";
     LANES_WITH_GAPS <- LOSE_THE_HEAD = "update feed_lanes set head = head + 1 where head > 0";

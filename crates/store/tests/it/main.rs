@@ -24,6 +24,8 @@ mod notes;
 #[cfg(test)]
 mod retries;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod statements;
 #[cfg(test)]
 mod transport;
