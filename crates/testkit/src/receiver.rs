@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 pub enum Behaviour {
     /// Answers with this status.
     Status(u16),
+    /// Answers with this status and this body.
+    Body(u16, String),
     /// Answers with this status and `Retry-After`.
     RetryAfter(u16, String),
     /// Reads the request and never answers.
@@ -144,6 +146,10 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
     }
     let answer = match behaviour {
         Behaviour::Status(status) => format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n"),
+        Behaviour::Body(status, body) => {
+            let length = body.len();
+            format!("HTTP/1.1 {status} Told\r\nContent-Length: {length}\r\n\r\n{body}")
+        }
         Behaviour::RetryAfter(status, after) => {
             format!("HTTP/1.1 {status} Later\r\nRetry-After: {after}\r\nContent-Length: 0\r\n\r\n")
         }
