@@ -24,6 +24,7 @@ pub mod outbound;
 pub mod passwords;
 pub mod revoke;
 pub mod sessions;
+pub mod signals;
 pub mod status_lists;
 pub mod sweep;
 pub mod userinfo;
@@ -60,6 +61,8 @@ pub struct Core {
     pub(crate) status_lists: status_lists::Lists,
     /// The way out to applications.
     pub outbound: Arc<dyn outbound::Outbound>,
+    /// Polls of streams that wait at this node.
+    pub(crate) signals_waiting: signals::Waiting,
 }
 
 impl Core {
@@ -85,6 +88,7 @@ impl Core {
             feed,
             status_lists: status_lists::Lists::default(),
             outbound,
+            signals_waiting: signals::Waiting::default(),
         }
     }
 

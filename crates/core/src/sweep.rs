@@ -101,6 +101,7 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
         |tx, _, entry| Box::pin(ending_store::purge_entry(tx, *entry)),
     )
     .await?;
+    crate::signals::sweep(core, ctx).await?;
     others_purged += sweep_deliveries(core, ctx).await?;
     others_purged += purge(
         core,

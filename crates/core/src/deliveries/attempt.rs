@@ -8,9 +8,9 @@ use url::Url;
 
 use super::backchannel;
 use super::retry::{Verdict, judge};
-use crate::Core;
 use crate::event_streams::webhook;
 use crate::outbound::{NoReply, Post};
+use crate::{Core, signals};
 
 /// What becomes of a delivery whose turn it is.
 pub(crate) enum Errand {
@@ -58,7 +58,7 @@ pub(super) async fn attempt(core: &Core, ctx: &Ctx, delivery: &Delivery) -> Resu
     // 1
     let errand = match &delivery.message {
         Message::LogoutToken(told) => backchannel::prepare(core, ctx, delivery, told).await?,
-        Message::SecurityEvent(_) => Errand::Over(DeliveryState::Cancelled, "there is no such stream"),
+        Message::SecurityEvent(told) => signals::prepare(core, ctx, delivery, told).await?,
         Message::Event(told) => webhook::prepare(core, ctx, delivery, told).await?,
     };
     let Request { url, post, noted } = match errand {
@@ -79,7 +79,7 @@ pub(super) async fn attempt(core: &Core, ctx: &Ctx, delivery: &Delivery) -> Resu
     let ctx = Ctx { now: core.clock.now(), ..ctx.clone() };
     let refuses = match &delivery.message {
         Message::LogoutToken(_) => backchannel::refuses,
-        Message::SecurityEvent(_) => |_: &_| None,
+        Message::SecurityEvent(_) => signals::refuses,
         Message::Event(_) => webhook::refuses,
     };
     let times = (ctx.now, delivery.retry_until);

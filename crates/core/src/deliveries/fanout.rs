@@ -18,7 +18,7 @@ use crate::changes::Change;
 use crate::endings::{Scope, initiator};
 use crate::event_streams::news;
 use crate::logs::{self, LogEntry};
-use crate::{Core, TenantConfig};
+use crate::{Core, TenantConfig, signals};
 
 /// Fan-outs that are expanded in one transaction.
 const FANOUTS_MAX: i64 = 50;
@@ -76,6 +76,7 @@ async fn expand_change(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig, id: &Chang
         column: "doc",
         id: format!("{:032x}", u128::from_be_bytes(row.id)),
     })?;
+    signals::of_change(tx, ctx, &row, &change).await?;
     news::of_change(tx, ctx, config, &row, &change).await
 }
 
@@ -161,6 +162,7 @@ async fn expand_page(
     if claimed.reached.is_none() {
         news::of_ending(tx, ctx, config, ending, claimed).await?;
     }
+    signals::of_ending(tx, ctx, ending, claimed, scope.as_ref(), &page.participants).await?;
     let untold = (!untold.is_empty()).then(|| json!(untold).to_string());
     let expanded_at = page.next.is_none().then_some(ctx.now);
     fanouts::reach(tx, ctx.tenant, ending, page.next.as_deref(), expanded_at, untold.as_deref()).await

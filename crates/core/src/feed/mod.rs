@@ -386,7 +386,8 @@ impl Feed {
         let _ = self.messages.send(Message::Closed);
     }
 
-    fn is_closed(&self) -> bool {
+    /// Whether this node stops.
+    pub(crate) fn is_closed(&self) -> bool {
         self.shared().closed
     }
 

@@ -572,6 +572,7 @@ pub async fn delete(core: &Core, ctx: &Ctx, write: Write, id: ClientId) -> Resul
                     let target = Target::Client(id.clone());
                     let ending = Ending::new(EndingCause::ClientDeleted, target, write.caller.actor());
                     endings::end(tx, ctx, &ending).await?;
+                    curfew_store::signals::delete_of_client(tx, ctx.tenant, id, ctx.now).await?;
                     curfew_store::clients::delete(tx, ctx.tenant, id).await?;
                     return Ok(());
                 }

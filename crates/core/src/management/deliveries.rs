@@ -4,6 +4,7 @@ use curfew_model::{ClientId, Ctx, Sid, Timestamp};
 use curfew_store::deliveries::{
     self as rows, Delivery, DeliveryId, DeliveryState, Kind, LogoutToken, Message, ReceiverId, Standing,
 };
+use curfew_store::signals::HELD;
 use curfew_store::{Lane, Tx};
 use serde_json::{Value, json};
 
@@ -20,7 +21,8 @@ pub(super) fn view(delivery: &Delivery) -> Value {
     };
     let sid =
         |token: &LogoutToken| token.session.map(|session| Sid { user: token.user, session }.to_string());
-    let waiting = delivery.state == DeliveryState::Waiting;
+    // What is held waits for somebody to ask, and not for a time.
+    let is_due = delivery.state == DeliveryState::Waiting && delivery.next_at < HELD;
     let mut doc = Document::new();
     for (name, value) in [
         ("id", json!(id_text(&delivery.id))),
@@ -37,7 +39,7 @@ pub(super) fn view(delivery: &Delivery) -> Value {
         ("last_status", json!(delivery.last_status)),
         ("last_error", json!(delivery.last_error)),
         ("created_at", json!(delivery.created_at.iso())),
-        ("next_at", json!(waiting.then(|| delivery.next_at.iso()))),
+        ("next_at", json!(is_due.then(|| delivery.next_at.iso()))),
         ("settled_at", json!(delivery.settled_at.map(Timestamp::iso))),
     ] {
         if !value.is_null() {

@@ -2,7 +2,7 @@
 
 use curfew_model::{Ctx, EndingCause, Failure, Secret, TenantId};
 use curfew_store::signing_keys as rows;
-use curfew_store::{Lane, Tx, clients, event_streams, resource_servers, tenants};
+use curfew_store::{Lane, Tx, clients, event_streams, resource_servers, signals, tenants};
 use curfew_tokens::{SealKind, UnsealError};
 
 use super::page::{More, Position, Window, scan};
@@ -35,7 +35,7 @@ pub async fn rotate(core: &Core, ctx: &Ctx) -> Result<u32, Failure> {
 
 /// Revokes a key: what it sealed for people and clients (cookies, codes, pending logins, refresh tokens, opaque access
 /// tokens) is refused from now on, and with the sessions and families behind those what hangs on them. The secrets of
-/// clients, APIs and event streams, which it sealed as well, are sealed anew. `false` when there is no such key, or it was revoked
+/// clients, APIs and streams, which it sealed as well, are sealed anew. `false` when there is no such key, or it was revoked
 /// before.
 ///
 /// Steps: 1 a current key is followed by a new one first, 2 seal the secrets anew, revoke, and record the ending, in
@@ -52,6 +52,7 @@ pub async fn revoke(core: &Core, ctx: &Ctx, id: u32, actor: Actor) -> Result<boo
                 seal_clients(tx, ctx, config).await?;
                 seal_resource_servers(tx, ctx, config).await?;
                 seal_event_streams(tx, ctx, config).await?;
+                seal_streams(tx, ctx, config).await?;
                 if !rows::revoke_sealing_key(tx, ctx, *id).await? {
                     return Ok(false);
                 }
@@ -131,5 +132,17 @@ async fn seal_event_streams(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig) -> Re
         event_streams::set_secrets(tx, tenant, &row.stream_id, &secrets).await?;
         More::Wanted
     });
+    Ok(())
+}
+
+async fn seal_streams(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig) -> Result<(), Failure> {
+    for row in signals::list(tx, ctx.tenant).await? {
+        let Some(secret) = &row.authorization else { continue };
+        let sealed = anew(config, ctx, SealKind::ReceiverAuthorization, secret)
+            .map_err(|_| broken("signal_streams", "authorization_header", &row.id))?;
+        if let Some(sealed) = sealed {
+            signals::seal(tx, ctx.tenant, &row.id, &sealed).await?;
+        }
+    }
     Ok(())
 }

@@ -309,7 +309,11 @@ fn management_api(ctx: &Ctx) -> Result<ResourceServerRow, Failure> {
     let scopes: Vec<Value> = scopes()
         .iter()
         .map(|scope| {
-            let (verb, thing) = scope.split_once(':').unwrap_or((scope, ""));
+            let (verb, thing) = match scope.split_once(':') {
+                Some(named) => named,
+                // `ssf.manage` and `ssf.read`: the names are the framework's.
+                None => (scope.trim_start_matches("ssf."), "streams of security events"),
+            };
             json!({ "value": scope, "description": format!("{verb} {}", thing.replace('_', " ")) })
         })
         .collect();
@@ -359,6 +363,7 @@ fn sample_doc() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signals::{MANAGE_SCOPE, READ_SCOPE};
 
     #[test]
     fn scopes_are_many_distinct_and_well_formed() {
@@ -366,6 +371,7 @@ mod tests {
         let distinct: std::collections::BTreeSet<&String> = scopes.iter().collect();
         assert_eq!(distinct.len(), scopes.len());
         assert!(scopes.len() > 200);
-        assert!(scopes.iter().all(|scope| scope.contains(':') && !scope.contains(' ')));
+        let of_streams = |scope: &str| scope == MANAGE_SCOPE || scope == READ_SCOPE;
+        assert!(scopes.iter().all(|scope| scope.contains(':') != of_streams(scope) && !scope.contains(' ')));
     }
 }

@@ -54,7 +54,7 @@ pub struct Write {
 }
 
 /// Names of fields whose values are never written down.
-const MASKED: [&str; 10] = [
+const MASKED: [&str; 11] = [
     "password",
     "client_secret",
     "signing_secret",
@@ -65,6 +65,7 @@ const MASKED: [&str; 10] = [
     "password_hash",
     "token",
     "header_value",
+    "authorization_header",
 ];
 
 /// Replaces what must not be written down by `*****`, at every depth.

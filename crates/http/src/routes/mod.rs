@@ -11,6 +11,7 @@ mod logout;
 pub mod management;
 mod oauth;
 mod setup;
+mod signals;
 mod status_lists;
 mod userinfo;
 mod well_known;
@@ -35,6 +36,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/.well-known/openid-configuration", get(well_known::openid_configuration))
         .route("/.well-known/oauth-authorization-server", get(well_known::authorization_server))
         .route("/.well-known/jwks.json", get(well_known::jwks))
+        .route("/.well-known/ssf-configuration", get(well_known::ssf_configuration))
         .route("/pem", get(well_known::pem))
         .route("/authorize", get(authorize::get).post(authorize::post))
         .route("/u/login", get(login::show_login).post(login::submit_login))
@@ -48,6 +50,19 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/endings/probe", post(endings::probe))
         .route("/status-lists", get(status_lists::list))
         .route("/status-lists/{id}", get(status_lists::get))
+        .route(
+            "/ssf/streams",
+            get(signals::read)
+                .post(signals::create)
+                .patch(signals::update)
+                .put(signals::replace)
+                .delete(signals::delete),
+        )
+        .route("/ssf/status", get(signals::status).post(signals::set_status))
+        .route("/ssf/subjects:add", post(signals::add_subject))
+        .route("/ssf/subjects:remove", post(signals::remove_subject))
+        .route("/ssf/verify", post(signals::verify))
+        .route("/ssf/poll/{stream_id}", post(signals::poll))
         .route("/session/live", get(live::open).post(live::ticket))
         // A proxy asks with the method, and some with the path, of the request it holds back.
         .route("/guard/check", any(guard::check))

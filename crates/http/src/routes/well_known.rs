@@ -1,4 +1,4 @@
-//! Discovery (OIDC Discovery §3, RFC 8414) and keys. Announces only what works.
+//! Discovery (OIDC Discovery §3, RFC 8414, SSF §7) and keys. Announces only what works.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::response::Response;
 use curfew_core::TenantConfig;
 use curfew_core::grants::GRANT_TYPES;
 use curfew_core::issue::OIDC_SCOPES;
+use curfew_core::signals::{POLL, PUSH};
 use curfew_core::status_lists;
 use curfew_model::Ctx;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
@@ -35,6 +36,28 @@ pub(super) async fn openid_configuration(app: State<Arc<App>>, ctx: Extension<Ct
 pub(super) async fn authorization_server(app: State<Arc<App>>, ctx: Extension<Ctx>) -> Response {
     serve(app, ctx, "oauth-authorization-server", |ctx, config| document(ctx, config, false).to_string())
         .await
+}
+
+/// `/.well-known/ssf-configuration` (SSF §7.1).
+pub(super) async fn ssf_configuration(app: State<Arc<App>>, ctx: Extension<Ctx>) -> Response {
+    serve(app, ctx, "ssf-configuration", |ctx, _| transmitter(ctx).to_string()).await
+}
+
+fn transmitter(ctx: &Ctx) -> Value {
+    let url = |path: &str| format!("{}{path}", ctx.issuer);
+    json!({
+        "spec_version": "1_0",
+        "issuer": *ctx.issuer,
+        "jwks_uri": url(".well-known/jwks.json"),
+        "delivery_methods_supported": [PUSH, POLL],
+        "configuration_endpoint": url("ssf/streams"),
+        "status_endpoint": url("ssf/status"),
+        "add_subject_endpoint": url("ssf/subjects:add"),
+        "remove_subject_endpoint": url("ssf/subjects:remove"),
+        "verification_endpoint": url("ssf/verify"),
+        "authorization_schemes": [{ "spec_urn": "urn:ietf:rfc:6749" }],
+        "default_subjects": "ALL",
+    })
 }
 
 /// `/.well-known/jwks.json`.
