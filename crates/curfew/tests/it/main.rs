@@ -67,6 +67,8 @@ mod refusals;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod signup;
 #[cfg(test)]
 mod status_lists;
