@@ -551,7 +551,8 @@ fn guards(
 
 /// A node that has said nothing of an ending, and what follows from that.
 fn silent(node: &str, settled_at: Timestamp, lapsed: u64) -> Value {
-    json!({ "node": node, "silent": true, "settled_at": settled_at.iso(), "lapsed": lapsed })
+    // Which guards they were it alone knew.
+    json!({ "node": node, "silent": true, "settled_at": settled_at.iso(), "lapsed": lapsed, "guards": [] })
 }
 
 #[cfg(test)]

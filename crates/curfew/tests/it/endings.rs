@@ -300,7 +300,7 @@ in_a_box! {
         curfew.advance(1);
         let done = receipt().await;
         assert_eq!((&done["complete"], &done["guards"]["lapsed"]), (&json!(true), &json!(1)));
-        let node = json!({"node": other.core.feed.node(), "silent": true, "settled_at": until, "lapsed": 1});
+        let node = json!({"node": other.core.feed.node(), "silent": true, "settled_at": until, "lapsed": 1, "guards": []});
         assert_eq!(done["guards"]["nodes"], json!([node]));
         // It stays so when the node itself has been forgotten.
         curfew.advance(2 * 86_400);
