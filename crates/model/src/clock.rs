@@ -4,7 +4,9 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+#[cfg(feature = "dates")]
 use time::OffsetDateTime;
+#[cfg(feature = "dates")]
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 /// An instant in microseconds since 1970-01-01T00:00:00 UTC.
@@ -43,7 +45,10 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+}
 
+#[cfg(feature = "dates")]
+impl Timestamp {
     /// `2026-01-01T10:00:00.000Z`: the form of every date the Management API answers.
     pub fn iso(self) -> String {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000)
@@ -73,6 +78,7 @@ impl Timestamp {
     }
 }
 
+#[cfg(feature = "dates")]
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.iso())

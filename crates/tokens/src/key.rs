@@ -17,6 +17,7 @@ use curfew_model::{Entropy, Failure, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::alg::{JwsAlg, SigningAlg};
+#[cfg(feature = "issuing")]
 use crate::cert::Certificate;
 use crate::{der, pem};
 
@@ -166,6 +167,7 @@ impl SigningKey {
     }
 
     /// The signature that stands in a certificate of this key: RSA always PKCS #1, ECDSA as DER.
+    #[cfg(feature = "issuing")]
     pub(crate) fn sign_certificate(&self, message: &[u8]) -> Result<Vec<u8>, Failure> {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -421,6 +423,7 @@ impl PublicKey {
     }
 
     /// The key as it stands in a JWKS, with `x5c` and `x5t` of its certificate.
+    #[cfg(feature = "issuing")]
     pub fn jwk_with_certificate(&self, certificate: &Certificate) -> Jwk {
         Jwk { x5c: Some(vec![certificate.x5c()]), x5t: Some(certificate.x5t()), ..self.jwk() }
     }
@@ -440,6 +443,7 @@ impl PublicKey {
     }
 
     /// The key bits of its `SubjectPublicKeyInfo`.
+    #[cfg(feature = "issuing")]
     pub(crate) fn key_bits(&self) -> Vec<u8> {
         self.material.key_bits()
     }

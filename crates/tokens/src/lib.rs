@@ -7,10 +7,12 @@
 //! [`key::SigningKey::generate`] and the salts and nonces inside signatures, which aws-lc draws itself.
 
 pub mod alg;
+#[cfg(feature = "issuing")]
 pub mod cert;
 pub mod claims;
 pub mod client_assertion;
 mod der;
+#[cfg(feature = "issuing")]
 pub mod fuzz;
 pub mod jws;
 pub mod key;

@@ -17,6 +17,7 @@ pub(crate) fn decode(text: &str) -> Option<(&str, Vec<u8>)> {
 }
 
 /// One PEM block in lines of 64 characters, with a line feed at its end.
+#[cfg(feature = "issuing")]
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");

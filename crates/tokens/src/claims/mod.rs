@@ -12,6 +12,7 @@ use serde::{Deserializer, Serialize, Serializer};
 use crate::alg::JwsAlg;
 
 mod access_token;
+#[cfg(feature = "issuing")]
 mod id_token;
 mod logout_token;
 mod security_event;
@@ -19,6 +20,7 @@ mod security_event;
 pub use access_token::{
     AccessToken, AccessTokenClaims, Audience, Cfw, Confirmation, StatusReference, TokenDialect,
 };
+#[cfg(feature = "issuing")]
 pub use id_token::{IdTokenClaims, IdTokenHint, ProfileClaims, UserinfoClaims};
 pub use logout_token::{LOGOUT_EVENT, LogoutTokenClaims};
 pub use security_event::{SECURITY_EVENT_TYP, SecurityEventClaims};
