@@ -215,7 +215,7 @@ mod tests {
     fn following(position: &str) -> Follower {
         let mut follower = Follower::default();
         follower.load(snapshot(position)).unwrap();
-        let hello = event("hello", "{'stream':'s','node':'n','position':'0.0','probe_seconds':1}");
+        let hello = event("hello", "{'stream':'s','node':'n','position':'0.0.1','probe_seconds':1}");
         assert!(matches!(follower.take(&hello), Next::Opened(_)));
         follower
     }
@@ -231,12 +231,12 @@ mod tests {
 
     #[test]
     fn an_echo_counts_from_the_sending_of_its_probe() {
-        let mut follower = following("5.5");
+        let mut follower = following("5.5.1");
         let (first, position) = follower.probe(at(10)).unwrap();
         let (second, _) = follower.probe(at(11)).unwrap();
-        assert_eq!((position.to_string().as_str(), echoed(&follower)), ("5.5", None));
+        assert_eq!((position.to_string().as_str(), echoed(&follower)), ("5.5.1", None));
         // Numbers that were not sent, and other streams' numbers, say nothing.
-        let echo = |number: u64| event("echo", &format!("{{'probe':{number},'position':'6.5'}}"));
+        let echo = |number: u64| event("echo", &format!("{{'probe':{number},'position':'6.5.1'}}"));
         assert_eq!(follower.take(&echo(99)), Next::Continue);
         assert_eq!(echoed(&follower), None);
         assert_eq!(follower.take(&echo(second.number)), Next::Continue);
@@ -244,16 +244,16 @@ mod tests {
         // An echo that comes late takes nothing back.
         assert_eq!(follower.take(&echo(first.number)), Next::Continue);
         assert_eq!(follower.echoed(), Some(second));
-        assert_eq!(follower.position().unwrap().to_string(), "6.5");
+        assert_eq!(follower.position().unwrap().to_string(), "6.5.1");
     }
 
     #[test]
     fn probes_of_an_earlier_stream_are_not_echoed_in_this_one() {
-        let mut follower = following("5");
+        let mut follower = following("5.1");
         let (sent, _) = follower.probe(at(10)).unwrap();
-        let hello = event("hello", "{'stream':'t','node':'n','position':'5','probe_seconds':1}");
+        let hello = event("hello", "{'stream':'t','node':'n','position':'5.1','probe_seconds':1}");
         assert!(matches!(follower.take(&hello), Next::Opened(_)));
-        let echo = event("echo", &format!("{{'probe':{},'position':'5'}}", sent.number));
+        let echo = event("echo", &format!("{{'probe':{},'position':'5.1'}}", sent.number));
         assert_eq!(follower.take(&echo), Next::Continue);
         assert_eq!(follower.echoed(), None);
     }
@@ -261,20 +261,21 @@ mod tests {
     #[test]
     fn an_answer_from_another_node_counts_when_every_lane_has_come_so_far() {
         let position = |text| Position::parse(text).unwrap();
-        let mut follower = following("5.5");
+        let mut follower = following("5.5.1");
         let (first, _) = follower.probe(at(10)).unwrap();
-        follower.answered_elsewhere(first, position("7.6"));
+        follower.answered_elsewhere(first, position("7.6.1"));
         assert_eq!(echoed(&follower), None);
         assert_eq!(follower.take(&ending(0, 7)), Next::Continue);
         assert_eq!(echoed(&follower), None, "the second lane is behind");
-        assert_eq!(follower.take(&event("position", "{'position':'7.6'}")), Next::Continue);
+        assert_eq!(follower.take(&event("position", "{'position':'7.6.1'}")), Next::Continue);
         assert_eq!(follower.echoed(), Some(first));
         let (second, _) = follower.probe(at(11)).unwrap();
-        follower.answered_elsewhere(second, position("7.6"));
+        follower.answered_elsewhere(second, position("7.6.1"));
         assert_eq!(follower.echoed(), Some(second), "it has been reached before the answer came");
         let (third, _) = follower.probe(at(12)).unwrap();
-        follower.answered_elsewhere(third, position("7"));
-        assert_eq!(follower.take(&event("position", "{'position':'9.9'}")), Next::Continue);
+        follower.answered_elsewhere(third, position("7.1"));
+        follower.answered_elsewhere(third, position("7.6.0"));
+        assert_eq!(follower.take(&event("position", "{'position':'9.9.1'}")), Next::Continue);
         assert_eq!(follower.echoed(), Some(second), "another feed's position is never reached");
     }
 
@@ -285,46 +286,48 @@ mod tests {
             (event("ending", "{'cutoff':['user','x',7,9],'lane':0,'position':6}"), false),
             (event("ending", "not json"), false),
             (ending(2, 6), false),
-            (event("position", "{'position':'6'}"), false),
-            (event("echo", "{'probe':1,'position':'6.6.6'}"), false),
+            (event("position", "{'position':'6.1'}"), false),
+            (event("echo", "{'probe':1,'position':'6.6.6.1'}"), false),
+            (event("echo", "{'probe':1,'position':'6.6.2'}"), false),
+            (event("position", "{'position':'6.6.0'}"), false),
         ] {
-            let mut follower = following("5.5");
+            let mut follower = following("5.5.1");
             let (sent, _) = follower.probe(at(10)).unwrap();
             assert_eq!(follower.take(&event), Next::Lost, "{event:?}");
             assert!(follower.view().is_none() && follower.probe(at(11)).is_none());
             assert_eq!(follower.is_too_old(), too_old);
             // A new snapshot begins anew, without the probes of before, unless the guard is too old.
-            let loaded = follower.load(snapshot("8.8"));
+            let loaded = follower.load(snapshot("8.8.1"));
             assert_eq!(loaded.err(), too_old.then_some(SnapshotError::UnknownKind));
             assert_eq!(follower.view().is_none(), too_old);
-            let echo = format!("{{'probe':{},'position':'8.8'}}", sent.number);
+            let echo = format!("{{'probe':{},'position':'8.8.1'}}", sent.number);
             follower.take(&self::event("echo", &echo));
             assert_eq!(follower.echoed(), None);
         }
         // Events that are no endings may be new.
-        let mut follower = following("5.5");
+        let mut follower = following("5.5.1");
         assert_eq!(follower.take(&event("weather", "sunny")), Next::Continue);
         assert!(follower.view().is_some());
     }
 
     #[test]
     fn a_snapshot_with_an_unknown_kind_is_the_end() {
-        let mut follower = following("5.5");
+        let mut follower = following("5.5.1");
         assert_eq!(follower.load(Err(SnapshotError::UnknownKind)), Err(SnapshotError::UnknownKind));
         assert!(follower.is_too_old() && follower.view().is_none());
-        assert_eq!(follower.load(snapshot("6.6")), Err(SnapshotError::UnknownKind));
+        assert_eq!(follower.load(snapshot("6.6.1")), Err(SnapshotError::UnknownKind));
     }
 
     #[test]
     fn what_is_waited_for_is_bounded() {
-        let mut follower = following("5");
+        let mut follower = following("5.1");
         let probes: Vec<Sent> = (0..200).map(|second| follower.probe(at(second)).unwrap().0).collect();
         assert_eq!(follower.sent.len(), WAITING_MAX);
         for sent in probes {
-            follower.answered_elsewhere(sent, Position::parse("9").unwrap());
+            follower.answered_elsewhere(sent, Position::parse("9.1").unwrap());
         }
         assert_eq!(follower.elsewhere.len(), WAITING_MAX);
-        assert_eq!(follower.take(&event("position", "{'position':'9'}")), Next::Continue);
+        assert_eq!(follower.take(&event("position", "{'position':'9.1'}")), Next::Continue);
         assert_eq!((echoed(&follower), follower.elsewhere.len()), (Some(200), 0));
     }
 }

@@ -6,8 +6,13 @@ use crate::endings::StoredEntry;
 use crate::{Row, Tx, params, statements};
 
 statements! {
-    /// How far each lane has come. The first thing a complete read of the feed does.
+    /// How far each lane has come, and last the feed's own number. The first thing a complete read of the feed does.
     pub HEADS = "select lane, head from feed_lanes order by lane";
+    /// Gives the feed its number, unless it has one. It stands behind all lanes, as the head of one that nothing is written
+    /// into, so that one statement reads it with them.
+    pub INSERT_NUMBER = "insert into feed_lanes (lane, head) values (1000000, $1) on conflict (lane) do nothing";
+    /// Gives it another one.
+    pub UPDATE_NUMBER = "update feed_lanes set head = $1 where lane = 1000000";
     /// A lane between two positions: after the first, up to the second.
     pub BETWEEN = "select kind, user_key, subject, audience, counter, spared, keep_until, at, lane, position, tenant, \
         ending_id, cause from feed_entries where lane = $1 and position > $2 and position <= $3 \
@@ -63,7 +68,17 @@ pub struct LiveRow {
     pub entry: StoredEntry,
 }
 
-/// The heads of all lanes, by lane. What is committed under them is there to be read.
+/// Numbers the feed, which has a number from its first start to its end: a position says by it of which feed it is.
+pub async fn number(tx: &mut Tx, number: i64) -> Result<(), Failure> {
+    tx.run(&INSERT_NUMBER, params![number]).await.map(|_| ())
+}
+
+/// Makes it another feed, as it is after a restore from a backup: nobody goes on from a position of the one before.
+pub async fn renumber(tx: &mut Tx, number: i64) -> Result<(), Failure> {
+    tx.run(&UPDATE_NUMBER, params![number]).await.map(|_| ())
+}
+
+/// The heads of all lanes, by lane, and last the feed's number. What is committed under them is there to be read.
 pub async fn heads(tx: &mut Tx) -> Result<Vec<i64>, Failure> {
     tx.all(&HEADS, params![]).await?.iter().map(|row| row.get(1)).collect()
 }

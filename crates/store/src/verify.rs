@@ -157,9 +157,11 @@ statements! {
     /// Each feed entry belongs to an ending.
     pub ENTRIES_WITHOUT_ENDING = "select count(*) from feed_entries f where not exists (select 1 from endings e \
         where e.tenant = f.tenant and e.ending_id = f.ending_id)";
-    /// Each feed entry is in a lane.
+    /// Each feed entry is in a lane; the feed's number is none.
     pub ENTRIES_WITHOUT_LANE = "select count(*) from feed_entries f \
-        where not exists (select 1 from feed_lanes l where l.lane = f.lane)";
+        where not exists (select 1 from feed_lanes l where l.lane = f.lane and l.lane < 1000000)";
+    /// The feed has a number.
+    pub FEED_WITHOUT_NUMBER = "select count(*) from (select max(lane) as last from feed_lanes) l where l.last <> 1000000";
     /// Within a lane positions have no gap, and the head is the last one.
     pub LANES_WITH_GAPS = "select count(*) from feed_lanes l join (select lane, min(position) as first, \
         max(position) as last, count(*) as entries from feed_entries group by lane) e on e.lane = l.lane \

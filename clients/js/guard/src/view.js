@@ -3,7 +3,7 @@
 import { instant, unixSeconds } from './clock.js';
 import { Cutoffs } from './cutoffs.js';
 import { protocolError } from './errors.js';
-import { reaches } from './position.js';
+import { isOfOneFeed, lanesOf, reaches } from './position.js';
 
 /** Beyond the tolerance for `exp`, so that a cutoff outlives every token it concerns by this guard's own count. */
 const SLACK_SECONDS = 5;
@@ -48,7 +48,7 @@ export class View {
     this.#sent = null;
   }
 
-  /** How far the feed was applied: a number for each lane; null without a snapshot. */
+  /** How far the feed was applied: a number for each lane, and the feed's; null without a snapshot. */
   get position() {
     return this.#position;
   }
@@ -59,7 +59,7 @@ export class View {
 
   /** Applies an entry of the feed; false when its cutoff is not understood. */
   apply(cutoff, lane, number) {
-    if (!Number.isSafeInteger(number) || typeof this.#position[lane] !== 'number' || !Number.isInteger(lane)) {
+    if (!Number.isSafeInteger(number) || !Number.isInteger(lane) || lane < 0 || lane >= lanesOf(this.#position)) {
       throw protocolError('an entry of an unknown lane');
     }
     if (!this.#cutoffs.add(cutoff)) return false;
@@ -69,7 +69,7 @@ export class View {
 
   /** Everything up to `position` has come. */
   advance(position) {
-    if (position.length !== this.#position.length) throw protocolError('the feed has another number of lanes');
+    if (!isOfOneFeed(position, this.#position)) throw protocolError('that is a position of another feed');
     position.forEach((number, lane) => {
       this.#position[lane] = Math.max(this.#position[lane], number);
     });

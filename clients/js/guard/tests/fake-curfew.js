@@ -9,6 +9,8 @@ import { createGuard } from '../src/index.js';
 import { eventually } from './eventually.js';
 import { FakeClock } from './fake-clock.js';
 
+/** The number of its feed. */
+const FEED = 7;
 export const AUDIENCE = 'https://api.example/';
 export const CLIENT = { clientId: 'guard-client', clientSecret: 'guard-secret' };
 
@@ -92,7 +94,7 @@ export class FakeCurfew {
   }
 
   get position() {
-    return this.heads.join('.');
+    return [...this.heads, FEED].join('.');
   }
 
   count(path) {

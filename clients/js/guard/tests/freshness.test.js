@@ -91,7 +91,12 @@ const cuts = {
   },
   'another node is ahead of the stream': (fake) => {
     fake.isOtherNode = true;
-    fake.otherPosition = '9';
+    fake.otherPosition = '9.7';
+    fake.statuses.set('oauth/introspect', 500);
+  },
+  'another node is at another feed': (fake) => {
+    fake.isOtherNode = true;
+    fake.otherPosition = '0.6';
     fake.statuses.set('oauth/introspect', 500);
   },
   'the guard is somebody no more': (fake) => {
@@ -212,7 +217,7 @@ describe('an echo', () => {
     await never(fake, () => guard.status().fresh, 'the stream is behind');
     fake.release();
     await fresh(guard);
-    assert.equal(guard.status().position, '0.1.0');
+    assert.equal(guard.status().position, '0.1.0.7');
   });
 
   test('of another node counts when the stream says that nothing concerned this guard', async (t) => {
@@ -224,7 +229,7 @@ describe('an echo', () => {
     await never(fake, () => guard.status().fresh, 'it cannot know');
     fake.tellPosition();
     await fresh(guard);
-    assert.equal(guard.status().position, '0.0.1');
+    assert.equal(guard.status().position, '0.0.1.7');
   });
 
   test('that was long under way makes the view as young as its probe, not younger', async (t) => {
@@ -250,7 +255,7 @@ describe('an echo', () => {
     const guard = await fake.guard(t);
     fake.echoes = false;
     await settled(fake, guard);
-    fake.write('event: echo\ndata: {"probe":1,"position":"0"}\n\nevent: echo\ndata: {"probe":99999,"position":"0"}\n\n');
+    fake.write('event: echo\ndata: {"probe":1,"position":"0.7"}\n\nevent: echo\ndata: {"probe":99999,"position":"0.7"}\n\n');
     fake.clock.pass(10_000);
     await never(fake, () => guard.status().fresh, 'these are of nobody');
   });
@@ -261,7 +266,7 @@ test('probes say who asks, how far it has come, and what it does', async (t) => 
   const guard = await fake.guard(t, { name: 'orders-api-1', leaseSeconds: 7, stale: 'refuse' });
   fake.end(['session', 's', fake.clock.seconds + 700], 1);
   await caughtUp(fake, guard);
-  const probe = await eventually(() => fake.probes.find(({ position }) => position === '0.1'), 'it acknowledges');
+  const probe = await eventually(() => fake.probes.find(({ position }) => position === '0.1.7'), 'it acknowledges');
   const { instance, ...said } = probe.guard;
   assert.deepEqual(said, { name: 'orders-api-1', lease_seconds: 7, stale: 'refuse' });
   assert.match(instance, /^[0-9a-f-]{36}$/);

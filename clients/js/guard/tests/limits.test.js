@@ -10,7 +10,7 @@ import { eventually, fresh } from './eventually.js';
 import { CLIENT, AUDIENCE, FakeCurfew } from './fake-curfew.js';
 
 describe('a snapshot', () => {
-  const head = (fake, more) => JSON.stringify({ position: '0', issuer: fake.issuer, cutoffs: 1, ...more });
+  const head = (fake, more) => JSON.stringify({ position: '0.7', issuer: fake.issuer, cutoffs: 1, ...more });
   const line = '["session","s",1900000000]';
   const wrong = {
     'of another issuer': (fake) => [head(fake, { issuer: 'https://another.example/' }), line],
@@ -45,7 +45,10 @@ describe('in the stream', () => {
     'an ending of a lane that is not there': 'event: ending\ndata: {"cutoff":["session","s",1900000000],"lane":7,"position":1}\n\n',
     'an ending of no lane': 'event: ending\ndata: {"cutoff":["session","s",1900000000],"lane":"length","position":1}\n\n',
     'an ending without a number': 'event: ending\ndata: {"cutoff":["session","s",1900000000],"lane":0}\n\n',
-    'a position of another feed': 'event: position\ndata: {"position":"1.2.3"}\n\n',
+    'an ending in the place of the feed': 'event: ending\ndata: {"cutoff":["session","s",1900000000],"lane":1,"position":9}\n\n',
+    'a position with other lanes': 'event: position\ndata: {"position":"1.2.7"}\n\n',
+    'a position of another feed': 'event: position\ndata: {"position":"0.8"}\n\n',
+    'an echo from another feed': 'event: echo\ndata: {"probe":1,"position":"0.6"}\n\n',
     'an echo without a position': 'event: echo\ndata: {"probe":1}\n\n',
   };
   for (const [name, text] of Object.entries(wrong)) {
@@ -54,7 +57,7 @@ describe('in the stream', () => {
       const guard = await fake.guard(t);
       fake.write(text);
       await eventually(() => guard.status().connections === 2, 'it opens another');
-      assert.equal(guard.status().position, '0');
+      assert.equal(guard.status().position, '0.7');
       await fresh(guard);
     });
   }
@@ -64,7 +67,7 @@ describe('in the stream', () => {
     const guard = await fake.guard(t);
     fake.write('event: weather\ndata: {"sun":true}\n\nevent: weather\ndata: not JSON\n\n');
     fake.end(['session', 's', fake.clock.seconds + 700]);
-    await eventually(() => guard.status().position === '1', 'it goes on');
+    await eventually(() => guard.status().position === '1.7', 'it goes on');
     assert.equal(guard.status().connections, 1);
   });
 });

@@ -33,7 +33,7 @@ for (const reason of ['stopping', 'too_slow', 'silent', 'token_expired', 'token_
     for (const sid of ['before', 'between']) assert.equal((await guard.check(await fake.token({ sid }))).status, 401);
     assert.equal(fake.count('endings/snapshot'), 1);
     const opened = fake.requests.filter(({ path }) => path === 'endings/feed');
-    assert.deepEqual(opened.map(({ query }) => query.get('position')), ['0', '1']);
+    assert.deepEqual(opened.map(({ query }) => query.get('position')), ['0.7', '1.7']);
     const isNewToken = reason?.startsWith('token_') ?? false;
     assert.equal(opened[0].token !== opened[1].token, isNewToken, 'a token that is over is not used again');
   });

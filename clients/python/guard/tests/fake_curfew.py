@@ -77,6 +77,10 @@ class _Stream:
         self.events.put(f"event: {event}\ndata: {json.dumps(data)}\n\n".encode())
 
 
+# The number of its feed.
+FEED = 7
+
+
 class FakeCurfew:
     """The server. Switches are plain attributes; `end` ends something."""
 
@@ -182,7 +186,7 @@ class FakeCurfew:
             self.end_streams("token_expired")
 
     def position(self):
-        return ".".join(map(str, self.heads))
+        return ".".join(map(str, [*self.heads, FEED]))
 
     def until(self):
         """When no token can be alive any more that lives today."""
@@ -343,7 +347,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         stream = _Stream(self.headers["Authorization"].partition(" ")[2])
         with self.curfew.lock:
             self.curfew.feed_positions.append(text)
-            heads = self.curfew.heads
+            heads = [*self.curfew.heads, FEED]
             known = len(begin) == len(heads) and all(map(lambda a, b: a <= b, begin, heads))
             if known:
                 hello = {"stream": stream.name, "node": "n1", "position": text}

@@ -12,8 +12,8 @@ from fake_curfew import GRANT, NUMBER, SID, USER, eventually
 def test_it_announces_itself_and_says_how_far_it_is(guard, curfew, heard):
     number = curfew.end("session", "x", curfew.until(), lane=2)
     heard(guard)
-    last = eventually(lambda: curfew.probes[-1] if curfew.probes[-1]["position"] != "0.0.0" else None)
-    assert last["position"] == f"0.0.{number}"
+    last = eventually(lambda: curfew.probes[-1] if curfew.probes[-1]["position"] != "0.0.0.7" else None)
+    assert last["position"] == f"0.0.{number}.7"
     assert len(instance := last["guard"].pop("instance")) == 16
     assert last["guard"] == {"name": "tests", "lease_seconds": 10, "stale": "introspect"}
     assert {probe["guard"].get("instance", instance) for probe in curfew.probes} == {instance}
@@ -31,7 +31,7 @@ def test_it_resumes_where_it_was_without_a_new_snapshot(guard, curfew, heard):
     heard(guard)
     assert guard.check(token).status == 401
     assert curfew.requests["/endings/snapshot"] == 1
-    assert curfew.feed_positions == ["0.0.0", "1.0.0"]
+    assert curfew.feed_positions == ["0.0.0.7", "1.0.0.7"]
 
 
 @pytest.mark.parametrize("reason", ["stopping", "too_slow", "silent", "token_ended", "of another day"])
@@ -195,8 +195,8 @@ def test_positions_move_without_endings(guard, curfew):
     with curfew.lock:
         curfew.heads[0] = 12
         for stream in curfew.streams.values():
-            stream.put("position", {"position": "12.0.0"})
-    eventually(lambda: guard.status().position == "12.0.0")
+            stream.put("position", {"position": "12.0.0.7"})
+    eventually(lambda: guard.status().position == "12.0.0.7")
 
 
 NONSENSE = [
@@ -204,7 +204,9 @@ NONSENSE = [
     b"event: ending\ndata: {\"cutoff\": [\"session\", \"x\", 9]}\n\n",
     b"event: ending\ndata: {\"cutoff\": [\"session\", \"x\", 9], \"lane\": 3, \"position\": 1}\n\n",
     b"event: echo\ndata: [1]\n\n",
-    b"event: echo\ndata: {\"probe\": 1, \"position\": \"1.1\"}\n\n",
+    b"event: echo\ndata: {\"probe\": 1, \"position\": \"1.1.7\"}\n\n",
+    b"event: echo\ndata: {\"probe\": 1, \"position\": \"0.0.0.6\"}\n\n",
+    b"event: position\ndata: {\"position\": \"0.0.0.8\"}\n\n",
     b"event: position\ndata: {\"position\": null}\n\n",
     b"event: position\ndata: not json\n\n",
     b"event: position\ndata: " + b"[" * 100_000 + b"\n\n",

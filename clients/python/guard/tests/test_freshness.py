@@ -68,14 +68,14 @@ def test_a_wall_clock_that_goes_back_makes_no_view_younger(freshness, clock):
 
 def test_another_nodes_answer_counts_once_its_position_is_reached_in_every_lane(freshness, clock):
     freshness.sending(1)
-    assert not freshness.answered(1, (5, 2), (5, 1))
+    assert not freshness.answered(1, (5, 2, 7), (5, 1, 7))
     clock.advance(1)
-    assert not freshness.moved((9, 1))
+    assert not freshness.moved((9, 1, 7))
     assert freshness.age() == math.inf
-    assert freshness.moved((9, 2))
+    assert freshness.moved((9, 2, 7))
     assert freshness.age() == 1
     freshness.sending(2)
-    assert freshness.answered(2, (5, 2), (9, 2)), "a guard that is further has it at once"
+    assert freshness.answered(2, (5, 2, 7), (9, 2, 7)), "a guard that is further has it at once"
     assert freshness.age() == 0
 
 

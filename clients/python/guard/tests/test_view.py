@@ -9,7 +9,7 @@ AUDIENCE = "https://api.example.com/orders"
 
 @pytest.fixture
 def view(clock):
-    return View(clock, (0, 0))
+    return View(clock, (0, 0, 7))
 
 
 def fate(view, sid=None, kid="k", iat=100, **cfw):

@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::sync::{Notify, broadcast, oneshot};
 
 pub use guards::{Activity, Announcement, Denied, GUARD_SCOPE, Guard, Stale, authorize, record_activity};
-pub use position::Position;
+pub use position::{Position, new_number};
 pub use snapshot::Snapshot;
 pub use stream::{End, Event, Stream};
 
@@ -125,7 +125,7 @@ impl Entry {
 /// Why a stream cannot begin where a guard wants it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
-    /// This feed has not come so far, has other lanes, or has gone on too far: the guard begins with a snapshot.
+    /// It is of another feed, this one has not come so far, or it has gone on too far: the guard begins with a snapshot.
     Position,
 }
 
@@ -366,6 +366,11 @@ impl Feed {
         let own = {
             let mut shared = self.shared();
             let own = shared.streams.get(stream).filter(|state| state.is_of(guard)).cloned();
+            // A position of another feed acknowledges nothing of this one.
+            let own_feed = |position: &Position| {
+                shared.heads.as_ref().is_some_and(|heads| heads.is_of_the_feed_of(position))
+            };
+            let acknowledged = acknowledged.filter(own_feed);
             shared.acknowledged.heard(guard, stream, acknowledged, &announcement, now);
             if let Some(state) = &own {
                 state.probed();

@@ -169,6 +169,7 @@ async fn make_rest(core: &Core, ctx: &Ctx, seed: &Seed) -> Result<Seeded, Failur
 async fn store(tx: &mut Tx, ctx: &Ctx, parts: &Parts) -> Result<bool, Failure> {
     curfew_store::tenants::touch(tx, ctx.tenant).await?;
     curfew_store::tenants::set_domain(tx, ctx, &parts.host, &ctx.issuer).await?;
+    curfew_store::feed::number(tx, crate::feed::new_number(&*ctx.entropy)).await?;
     let start = Position::start();
     let any_client = curfew_store::clients::list(tx, ctx.tenant, (start.at, &start.id), 1).await?;
     let any_connection = curfew_store::connections::list(tx, ctx.tenant, (start.at, &start.id), 1).await?;

@@ -1,5 +1,6 @@
 //! The feed of endings as guards follow it: who may, what they hear, when a stream ends, what other nodes write.
 
+use curfew_store::Lane;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 
@@ -32,10 +33,11 @@ impl Scene {
     }
 }
 
-/// The numbers of a position.
+/// How far each lane has been read at a position; its last number is the feed's.
 fn lanes(position: &Value) -> Vec<i64> {
     let text = position.as_str().expect("a position");
-    text.split('.').map(|number| number.parse().expect("a number")).collect()
+    let (lanes, _) = text.rsplit_once('.').expect("the feed's number");
+    lanes.split('.').map(|number| number.parse().expect("a number")).collect()
 }
 
 async fn end_of(events: &mut Events) -> String {
@@ -109,7 +111,8 @@ in_a_box! {
     fn a_position_that_this_feed_has_not_reached_is_gone(curfew) {
         let Scene { guard, .. } = Scene::make(&curfew).await;
         let (position, _) = guard.snapshot().await;
-        let ahead = position.replace(|c: char| c.is_ascii_digit(), "9");
+        let (lanes, number) = position.rsplit_once('.').expect("the feed's number");
+        let ahead = format!("{}.{number}", lanes.replace(|c: char| c.is_ascii_digit(), "9"));
         for position in [ahead.as_str(), "0.0.0"] {
             let answer = guard.get(&format!("/endings/feed?position={position}")).await.expect(410);
             assert_eq!(answer.json()["error"], "position_unknown");
@@ -117,6 +120,51 @@ in_a_box! {
         for position in ["x", "1..2", "-1", ""] {
             guard.get(&format!("/endings/feed?position={position}")).await.expect(400);
         }
+    }
+
+    fn a_restored_database_has_another_feed(curfew) {
+        let Scene { operator, person, guard, .. } = Scene::make(&curfew).await;
+        let (before, _) = guard.snapshot().await;
+        // A start, or another node, leaves the feed what it is.
+        let other = curfew.another_node().await;
+        assert_eq!(guard.at(&other).snapshot().await.0, before);
+        drop(guard.at(&other).follow(Some(&before)).await);
+        for number in [1, (1 << 53) - 1] {
+            let renumbered = curfew.store().transact(Lane::Ordinary, number, |tx, number| {
+                Box::pin(curfew_store::feed::renumber(tx, *number))
+            });
+            renumbered.await.expect("another number");
+            for node in [&curfew, &other] {
+                let answer = guard.at(node).get(&format!("/endings/feed?position={before}")).await.expect(410);
+                assert_eq!(answer.json()["error"], "position_unknown", "however far it has come");
+            }
+        }
+        let restarted = curfew.another_node().await;
+        let guard = guard.at(&restarted);
+        let (position, _) = guard.snapshot().await;
+        assert_ne!(position, before);
+        let mut events = guard.follow(Some(&position)).await;
+        // What is acknowledged by a position of the other feed is not counted, what is by one of this is.
+        let acknowledge = async |events: &mut Events, probe: u64, position: &str| {
+            guard.probe(&events.stream.clone(), probe, json!({ "position": position })).await.expect(202);
+            events.next_of("echo").await
+        };
+        acknowledge(&mut events, 1, &position).await;
+        operator.at(&restarted).block(&person).await.expect(200);
+        let ending = events.next_of("ending").await["ending_id"].as_str().expect("an id").to_owned();
+        let (_, number) = before.rsplit_once('.').expect("a number");
+        let ahead = format!("{}{number}", "9.".repeat(before.split('.').count() - 1));
+        acknowledge(&mut events, 2, &ahead).await;
+        let confirmed = async || {
+            let receipt = operator.get(&format!("/endings/{ending}")).await.expect(200).json();
+            receipt["guards"]["confirmed"].clone()
+        };
+        acknowledge(&mut events, 3, &ahead).await;
+        assert_eq!(confirmed().await, 0);
+        let echo = acknowledge(&mut events, 4, &ahead).await;
+        acknowledge(&mut events, 5, echo["position"].as_str().expect("a position")).await;
+        acknowledge(&mut events, 6, echo["position"].as_str().expect("a position")).await;
+        assert_eq!(confirmed().await, 1);
     }
 
     fn a_snapshot_holds_what_can_still_matter(curfew) {

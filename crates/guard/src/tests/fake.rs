@@ -39,6 +39,8 @@ pub(super) const AUDIENCE: &str = "https://api.example/";
 /// 2026-11-22T00:00:00Z.
 pub(super) const START: i64 = 1_795_305_600;
 const LANES: usize = 2;
+/// The number of its feed.
+const FEED: u64 = 7;
 
 /// Tokio's clock, and a wall clock that can be set.
 #[derive(Debug)]
@@ -349,7 +351,7 @@ impl Fake {
                     position[*lane] = *number;
                     lines.push_str(&format!("{cutoff}\n"));
                 }
-                let position = position.map(|number: u64| number.to_string()).join(".");
+                let position = written(position);
                 let first = json!({ "position": position, "issuer": ISSUER, "cutoffs": entries.len() });
                 let mut body = format!("{first}\n{lines}").into_bytes();
                 if state.gzip {
@@ -402,7 +404,7 @@ impl State {
     }
 
     fn position(&self) -> String {
-        self.position.map(|number| number.to_string()).join(".")
+        written(self.position)
     }
 
     fn say(&mut self, stream: &str, piece: Bytes) {
@@ -432,6 +434,10 @@ impl State {
         self.say(&name, text("position", &json!({ "position": position })));
         Response::new(Pieces(receiver).boxed_unsync())
     }
+}
+
+fn written(lanes: [u64; LANES]) -> String {
+    format!("{}.{FEED}", lanes.map(|number| number.to_string()).join("."))
 }
 
 fn text(event: &str, data: &Value) -> Bytes {

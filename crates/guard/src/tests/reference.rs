@@ -272,7 +272,7 @@ fn json_of(cutoff: &Cutoff) -> serde_json::Value {
 /// A view whose first cutoffs came with a snapshot, and the others after it.
 fn view(snapshot: &[Cutoff], entries: &[Cutoff]) -> View {
     let mut reader = SnapshotReader::new(ISSUER, AUDIENCE);
-    let mut text = json!({ "position": "0", "issuer": ISSUER, "cutoffs": snapshot.len() }).to_string();
+    let mut text = json!({ "position": "0.7", "issuer": ISSUER, "cutoffs": snapshot.len() }).to_string();
     for cutoff in snapshot {
         text.push_str(&format!("\n{}", json_of(cutoff)));
     }

@@ -43,6 +43,7 @@ fn ctx() -> Ctx {
 /// What is configured: keys, a host, a connection, an API, and a client with all that it can have.
 async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Failure> {
     let wrapped = || Secret::new(vec![1]);
+    feed::number(tx, 7).await?;
     signing_keys::insert_sealing_key(tx, ctx, 1, &wrapped()).await?;
     let key =
         NewSigningKey { kid: "kid".into(), alg: "RS256", wrapped: wrapped(), certificate: String::new() };
@@ -262,7 +263,6 @@ async fn deliver(
     Ok(())
 }
 
-/// Declares corruptions: the checks that must find one, and the statements that make it.
 /// Guards at one of two nodes have heard of an ending.
 async fn hear(tx: &mut Tx, ctx: &Ctx, ending: EndingId) -> Result<(), Failure> {
     for (node, guards, lease_seconds) in [("a", 2, 10), ("b", 0, 0)] {
@@ -271,6 +271,7 @@ async fn hear(tx: &mut Tx, ctx: &Ctx, ending: EndingId) -> Result<(), Failure> {
     feed::insert_heard(tx, (TENANT, &ending), "a", ctx.now, "{}").await
 }
 
+/// Declares corruptions: the checks that must find one, and the statements that make it.
 macro_rules! corruptions {
     ($($($finds:ident)+ <- $($name:ident = $sql:literal)+;)*) => {
         curfew_store::statements! {
@@ -362,6 +363,8 @@ corruptions! {
         NAME_ANOTHER_STREAM = "update signal_subjects set stream_id = 'ssf_2'";
     ENTRIES_WITHOUT_ENDING <- ENTER_NOTHING = "update feed_entries set ending_id = user_key";
     ENTRIES_WITHOUT_LANE <- LEAVE_THE_LANE = "update feed_entries set lane = 99";
+    ENTRIES_WITHOUT_LANE LANES_WITH_GAPS <- WRITE_INTO_THE_NUMBER = "update feed_entries set lane = 1000000";
+    FEED_WITHOUT_NUMBER <- LOSE_THE_NUMBER = "delete from feed_lanes where lane = 1000000";
     LANES_WITH_GAPS <- LOSE_THE_HEAD = "update feed_lanes set head = head + 1 where head > 0";
     LANES_WITH_GAPS <-
         SKIP_A_POSITION = "update feed_entries set position = position + 1 where position = 2"
@@ -370,14 +373,14 @@ corruptions! {
     STATUSES_IN_NO_LIST <- LEAVE_ITS_LIST = "update status_entries set idx = idx + 1";
     STATUSES_OF_NOBODY <- NAME_A_SESSION = "update status_entries set session_key = grant_key";
     STATUSES_OF_NOBODY <- HANG_ON_NOTHING = "update status_entries set grant_key = user_key";
-    GRANTS_WITHOUT_CLIENT <- KEEP_A_GRANT = "update client_grants set client_id = 'gone'";
-    CREDENTIALS_WITHOUT_CLIENT <- KEEP_A_CREDENTIAL = "update client_credentials set client_id = 'gone'";
-    ENABLED_FOR_NOBODY <- ENABLE_FOR_NO_CLIENT = "update connection_clients set client_id = 'gone'";
     HEARD_WITHOUT_ENDING <- HEAR_OF_NOTHING = "update ending_guards set ending_id = (select user_key from users)";
     HEARD_BEFORE_ENDING <- HEAR_TOO_EARLY = "update ending_guards set settled_at = settled_at - 10000001";
     NODES_HALF_SAID <- FORGET_THE_LEASE = "update feed_nodes set lease_seconds = 0 where guards > 0";
     NODES_HALF_SAID <- FORGET_THE_GUARDS = "update feed_nodes set guards = 0 where guards > 0";
     NODES_HALF_SAID <- COUNT_BELOW_NOTHING = "update feed_nodes set guards = -1";
+    GRANTS_WITHOUT_CLIENT <- KEEP_A_GRANT = "update client_grants set client_id = 'gone'";
+    CREDENTIALS_WITHOUT_CLIENT <- KEEP_A_CREDENTIAL = "update client_credentials set client_id = 'gone'";
+    ENABLED_FOR_NOBODY <- ENABLE_FOR_NO_CLIENT = "update connection_clients set client_id = 'gone'";
     ENABLED_FOR_NOBODY <- ENABLE_NO_CONNECTION = "update connection_clients set connection_id = 'gone'";
     APIS_WITHOUT_LIFETIME <- FORGET_A_LIFETIME = "delete from token_lifetimes";
     TENANTS_WITHOUT_SIGNING_KEY <- SIGN_NO_MORE = "update signing_keys set state = 'revoked'";
@@ -423,10 +426,13 @@ fn every_check_has_a_corruption() {
 }
 
 both_engines! {
-    /// A new store lacks only its keys, which the first start makes.
+    /// A new store lacks only its keys and its feed's number, which the first start makes.
     fn a_new_store_is_sound(store) {
         let new = store.read_long((), |tx, ()| Box::pin(verify(tx, &BOUNDS))).await.expect("a verdict");
-        assert_eq!(new, ["TENANTS_WITHOUT_SIGNING_KEY: 1", "TENANTS_WITHOUT_SEALING_KEY: 1"]);
+        assert_eq!(
+            new,
+            ["FEED_WITHOUT_NUMBER: 1", "TENANTS_WITHOUT_SIGNING_KEY: 1", "TENANTS_WITHOUT_SEALING_KEY: 1"]
+        );
     }
 
     fn what_is_broken_is_named_and_nothing_else(store) {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use curfew_guard::{AccessToken, Cutoff, TokenFacts, Verdict, View};
-use curfew_store::Engine;
 use futures_util::StreamExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, Response};
@@ -104,11 +103,10 @@ impl Guard {
 
     /// What a guard says of a token that has just read the whole feed; `None` when it may not follow it any more.
     pub(crate) async fn judge(&self, token: &str) -> Option<Verdict> {
-        let start = match self.curfew.store().engine() {
-            Engine::Sqlite => "0".to_owned(),
-            Engine::Postgres => ["0"; 32].join("."),
-        };
-        let path = format!("/endings/feed?position={start}");
+        let heads = self.curfew.store().read((), |tx, ()| Box::pin(curfew_store::feed::heads(tx)));
+        let heads = heads.await.expect("the heads of the feed");
+        let (number, lanes) = heads.split_last().expect("the feed's number");
+        let path = format!("/endings/feed?position={}{number}", "0.".repeat(lanes.len()));
         let response = self.curfew.open(self.request(Method::GET, &path, Body::empty())).await;
         if response.status() == 401 {
             return None;
