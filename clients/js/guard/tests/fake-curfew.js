@@ -41,9 +41,6 @@ export class FakeCurfew {
 
   /** Paths that are never answered. */
   hanging = new Set();
-  hangingNow = 0;
-  /** How many at the same time, at most. */
-  hangingMost = 0;
   /** Paths whose answer begins and goes no further. */
   stalling = new Set();
   /** Paths that are answered with this status. */
@@ -185,7 +182,7 @@ export class FakeCurfew {
     const token = request.headers.authorization?.replace('Bearer ', '');
     const asked = { path, query: searchParams, token, body: text };
     this.requests.push(asked);
-    if (this.hanging.has(path)) return this.#hang(response);
+    if (this.hanging.has(path)) return undefined;
     if (this.stalling.has(path)) return response.writeHead(200, { 'content-type': 'application/json' }).write('{"active":');
     if (this.statuses.has(path)) return json(response, this.statuses.get(path), { error: 'told_to' });
     switch (path) {
@@ -197,14 +194,6 @@ export class FakeCurfew {
       case 'endings/probe': return this.#probe(response, JSON.parse(text));
       default: return json(response, 404, {});
     }
-  }
-
-  #hang(response) {
-    this.hangingNow += 1;
-    this.hangingMost = Math.max(this.hangingMost, this.hangingNow);
-    response.on('close', () => {
-      this.hangingNow -= 1;
-    });
   }
 
   #token(response, form) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { View } from '../src/view.js';
-import { eventually, fresh, never, probesGoOn } from './eventually.js';
+import { eventually, fresh, never, probesGoOn, stopwatch } from './eventually.js';
 import { FakeClock } from './fake-clock.js';
 import { AUDIENCE, FakeCurfew, caughtUp } from './fake-curfew.js';
 
@@ -123,10 +123,10 @@ for (const [name, cut] of Object.entries(cuts)) {
       await settled(fake, guard);
       assert.ok((await guard.check(token)).ok, 'within the lease');
       fake.clock.pass(10_001);
-      const began = performance.now();
+      const elapsedMs = stopwatch(t);
       const answer = await guard.check(token);
       assert.deepEqual([answer.ok, answer.status, answer.error, answer.challenge, answer.retryAfter], [false, 503, 'temporarily_unavailable', null, 1]);
-      assert.ok(performance.now() - began < 6_000, 'nobody waits for a server that hangs');
+      assert.ok(elapsedMs() < 6_000, 'nobody waits for a server that hangs');
       assert.equal((await guard.check(`${token}x`)).status, 401, 'what is not valid is not valid');
     });
   }

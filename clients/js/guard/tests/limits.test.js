@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { GuardError } from '../src/errors.js';
 import { Server } from '../src/server.js';
-import { eventually, fresh } from './eventually.js';
+import { eventually, fresh, stopwatch } from './eventually.js';
 import { CLIENT, AUDIENCE, FakeCurfew } from './fake-curfew.js';
 
 describe('a snapshot', () => {
@@ -87,9 +87,9 @@ describe('an answer that begins and goes no further', () => {
         '.well-known/jwks.json': () => server.jwks(more),
         'endings/snapshot': () => server.snapshot(() => {}, more),
       };
-      const began = performance.now();
+      const elapsedMs = stopwatch(t);
       await assert.rejects(ways[path](), { code: 'timeout' });
-      assert.ok(performance.now() - began < 2_000);
+      assert.ok(elapsedMs() < 2_000);
     });
   }
 
@@ -103,11 +103,23 @@ describe('an answer that begins and goes no further', () => {
 
 test('probes that hang do not pile up, and are given up', async (t) => {
   const fake = await FakeCurfew.start(t);
-  await fake.guard(t);
+  // Counted where they are sent: the server may see the next one before the end of the one that was given up.
+  let [underWay, most] = [0, 0];
+  const counting = async (url, init) => {
+    if (!url.endsWith('endings/probe')) return fetch(url, init);
+    underWay += 1;
+    most = Math.max(most, underWay);
+    try {
+      return await fetch(url, init);
+    } finally {
+      underWay -= 1;
+    }
+  };
+  await fake.guard(t, { fetch: counting });
   fake.hanging.add('endings/probe');
   const before = fake.count('endings/probe');
   await eventually(() => fake.count('endings/probe') >= before + 6, 'others are sent');
-  assert.ok(fake.hangingMost <= 3, `${fake.hangingMost} at the same time`);
+  assert.ok(most <= 3, `${most} at the same time`);
 });
 
 test('a guard that was closed lets nothing pass and asks nobody', async (t) => {

@@ -1,6 +1,7 @@
 import pytest
 
 from curfew_guard import Guard
+from curfew_guard.server import Server
 from fake_curfew import (
     AUDIENCE,
     CLIENT_ID,
@@ -9,6 +10,19 @@ from fake_curfew import (
     FakeCurfew,
     eventually,
 )
+
+
+@pytest.fixture(autouse=True)
+def ready_in_time(monkeypatch):
+    """A machine may have other things to do than to make guards ready."""
+    monkeypatch.setattr(Guard.wait_ready, "__defaults__", (30.0,))
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """For tests of what hangs and not of how long: two seconds may be too short for them to look."""
+    monkeypatch.setattr("curfew_guard.guard._ASK_SECONDS", 60.0)
+    monkeypatch.setattr(Server._ask, "__defaults__", (60.0,))
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_an_open_websocket_ends_with_its_token(api, curfew, guard, heard):
         heard(guard)
         websocket.send("hello again")
         with pytest.raises(websockets.exceptions.ConnectionClosedError) as closed:
-            websocket.recv(timeout=10)
+            websocket.recv(timeout=30)
         assert closed.value.rcvd.code == 1008
         assert closed.value.rcvd.reason == "The access token has ended."
 

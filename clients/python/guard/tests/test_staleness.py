@@ -7,7 +7,7 @@ import time
 import pytest
 
 from curfew_guard import Guard
-from fake_curfew import AUDIENCE, CLIENT_ID, CLIENT_SECRET, NUMBER, USER, eventually
+from fake_curfew import AUDIENCE, CLIENT_ID, CLIENT_SECRET, NUMBER, USER, eventually, stopwatch
 
 
 @pytest.mark.parametrize("stale", ["allow", "", None, "Introspect"])
@@ -123,12 +123,14 @@ def test_an_introspection_that_hangs_ends_after_two_seconds(guard, curfew, clock
     cut_off_and_hang(curfew, clock)
     token = curfew.token()
     began = time.monotonic()
-    assert guard.check(token).status == 503
-    assert asyncio.run(guard.check_async(token)).status == 503
-    assert 3.9 < time.monotonic() - began < 10
+    with stopwatch() as elapsed_seconds:
+        assert guard.check(token).status == 503
+        assert asyncio.run(guard.check_async(token)).status == 503
+        assert elapsed_seconds() < 10
+    assert time.monotonic() - began > 3.9
 
 
-def test_check_async_does_not_hold_up_the_loop(guard, curfew, clock):
+def test_check_async_does_not_hold_up_the_loop(guard, curfew, clock, patient):
     cut_off_and_hang(curfew, clock)
     token = curfew.token()
 
@@ -143,7 +145,7 @@ def test_check_async_does_not_hold_up_the_loop(guard, curfew, clock):
     assert asyncio.run(both()).ok
 
 
-def test_a_cancelled_request_leaves_nothing_behind(guard, curfew, clock):
+def test_a_cancelled_request_leaves_nothing_behind(guard, curfew, clock, patient):
     cut_off_and_hang(curfew, clock)
     token = curfew.token()
 
@@ -160,7 +162,7 @@ def test_a_cancelled_request_leaves_nothing_behind(guard, curfew, clock):
     assert len(curfew.introspected) < 50, "those that waited for their turn were not asked any more"
 
 
-def test_not_everybody_may_ask_at_once(guard, curfew, clock):
+def test_not_everybody_may_ask_at_once(guard, curfew, clock, patient):
     cut_off_and_hang(curfew, clock)
     token = curfew.token()
     asked = [guard._runtime.ask(token) for _ in range(1000)]
