@@ -273,3 +273,70 @@ impl Acknowledged {
         (count, (last.micros() - now.micros() + 999_999) / 1_000_000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use curfew_model::{EndingCause, Secret};
+    use curfew_store::endings::StoredEntry;
+    use curfew_store::feed::FeedRow;
+
+    use super::super::guards::Stale;
+    use super::*;
+
+    const TENANT: TenantId = TenantId(1);
+    const NOW: Timestamp = Timestamp::from_seconds(1000);
+
+    fn probe(known: &mut Acknowledged) {
+        let guard = Guard {
+            tenant: TENANT,
+            audience: "https://api.example/".into(),
+            client: "client".into(),
+            expires_at: NOW.plus_seconds(3600),
+            token: Secret::new(String::new()),
+        };
+        let by =
+            Announcement { name: "orders".into(), instance: None, lease_seconds: 10, stale: Stale::Refuse };
+        known.heard(&guard, "stream", None, &by, NOW);
+    }
+
+    /// How many guards are waited for when something ends, as their leases run out later.
+    fn waited_for(known: &mut Acknowledged, ending: u8) -> u64 {
+        let entry = StoredEntry {
+            kind: "user".into(),
+            user_key: None,
+            subject: None,
+            audience: None,
+            counter: Some(1),
+            spared: None,
+            keep_until: NOW,
+        };
+        let row = FeedRow {
+            lane: 0,
+            position: i64::from(ending),
+            tenant: TENANT,
+            ending: EndingId([ending; 16]),
+            cause: EndingCause::UserBlocked,
+            at: NOW,
+            entry,
+        };
+        known.told(&[Entry { row, data: String::new() }], NOW);
+        let mut later = std::mem::take(&mut known.open);
+        for open in &mut later {
+            open.look(&known.guards, NOW.plus_seconds(11));
+        }
+        later.iter().map(|open| open.lapsed.len() as u64).sum()
+    }
+
+    #[test]
+    fn a_guard_counts_from_its_first_echo() {
+        let mut known = Acknowledged::default();
+        let earlier = known.begin_read();
+        probe(&mut known);
+        assert_eq!(waited_for(&mut known, 1), 0, "nobody has answered it");
+        known.end_read(earlier);
+        assert_eq!(waited_for(&mut known, 2), 0, "that read had begun before its probe came in");
+        let number = known.begin_read();
+        known.end_read(number);
+        assert_eq!(waited_for(&mut known, 3), 1, "it has a view now");
+    }
+}

@@ -1,8 +1,10 @@
 //! Endings as things one can see: `/api/v2/endings` and its receipts.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Curfew, Events, Guard, Person, Tokens};
+use crate::support::{Curfew, Events, Guard, MANAGEMENT, Person, Tokens};
 
 /// Lets the applications be told, and the reader of the feed finish what it has begun, and once more from the beginning.
 async fn settle(curfew: &Curfew) {
@@ -133,6 +135,15 @@ in_a_box! {
         assert!(warning.contains(&api), "{warning}");
         assert_eq!(guard.introspect(&tokens.access).await.expect(200).json()["active"], true);
         assert_eq!(operator.get("/endings").await.expect(200).json()["endings"], json!([]));
+        // What has ended would not end again.
+        let asked = json!({"session_id": tokens.claims()["sid"], "dry_run": true});
+        let counts = async || {
+            let counts = operator.post("/endings", asked.clone()).await.expect(200).json();
+            (counts["sessions"].clone(), counts["refresh_tokens"].clone())
+        };
+        assert_eq!(counts().await, (json!(1), json!(1)));
+        operator.post("/endings", json!({"session_id": tokens.claims()["sid"]})).await.expect(201);
+        assert_eq!(counts().await, (json!(0), json!(0)));
     }
 
     fn a_repetition_with_the_same_key_is_the_same_ending(curfew) {
@@ -151,6 +162,58 @@ in_a_box! {
         let other = operator.make_person().await;
         let asked = json!({"user_id": other.user_id, "idempotency_key": "once"});
         operator.post("/endings", asked).await.expect(409);
+    }
+
+    fn a_key_is_its_callers_own(curfew) {
+        let operator = curfew.operator().await;
+        let machine = json!({"app_type": "non_interactive", "grant_types": ["client_credentials"]});
+        let machine = operator.make_client(machine).await;
+        let scope = json!(["create:endings", "read:endings"]);
+        let grant = json!({"client_id": machine.client_id, "audience": MANAGEMENT, "scope": scope});
+        operator.post("/client-grants", grant).await.expect(201);
+        let second = curfew.operator_by(&Tokens::of(&machine.client_credentials().await).access);
+        let people = [operator.make_person().await, operator.make_person().await];
+        let mut actors = Vec::new();
+        for (caller, person) in [(&operator, &people[0]), (&second, &people[1])] {
+            let asked = json!({"user_id": person.user_id, "idempotency_key": "once"});
+            let body = caller.post("/endings", asked).await.expect(201).json();
+            assert_eq!(only(&body)["user_id"], person.user_id, "somebody else's ending");
+            actors.push(only(&body)["actor"]["client_id"].clone());
+        }
+        assert_eq!(actors, [json!("bootstrap"), json!(machine.client_id)]);
+    }
+
+    fn a_list_of_users_ends_at_the_first_that_does_not_exist(curfew) {
+        let operator = curfew.operator().await;
+        let people = [operator.make_person().await, operator.make_person().await];
+        let ids = json!([people[0].user_id, "auth0|nobody", people[1].user_id]);
+        operator.post("/endings", json!({"user_ids": ids})).await.expect(404);
+        let ended = async |person: &Person| {
+            let body = operator.get(&format!("/endings?user_id={}", person.path())).await.expect(200).json();
+            body["endings"].as_array().expect("endings").len()
+        };
+        assert_eq!((ended(&people[0]).await, ended(&people[1]).await), (1, 0));
+        // What is too much ends nothing at all.
+        let many: Vec<&str> = vec![&people[1].user_id; 101];
+        for wrong in [
+            json!({"user_ids": many}),
+            json!({"user_id": people[1].user_id, "reason": "r".repeat(501)}),
+            json!({"user_id": people[1].user_id, "idempotency_key": "k".repeat(201)}),
+        ] {
+            operator.post("/endings", wrong).await.expect(400);
+        }
+        assert_eq!(ended(&people[1]).await, 0);
+    }
+
+    fn nobody_waits_longer_than_they_want_to(curfew) {
+        let operator = curfew.operator().await;
+        let (person, _, api) = signed_in(&curfew).await;
+        // It never acknowledges.
+        let _events = connected(&operator.make_guard(&api).await).await;
+        let asked = json!({"user_id": person.user_id, "wait_ms": 50});
+        let answered = tokio::time::timeout(Duration::from_secs(30), operator.post("/endings", asked)).await;
+        let body = answered.expect("an answer").expect(201).json();
+        assert_eq!((&body["complete"], &only(&body)["guards"]["complete"]), (&json!(false), &json!(false)));
     }
 
     fn endings_are_listed_newest_first(curfew) {

@@ -128,4 +128,11 @@ in_a_box! {
         let mut events = Events::of(open(&curfew, APP, good).await);
         assert_eq!(events.next().await.0, "ended");
     }
+
+    fn a_node_that_stops_is_no_end_of_the_session(curfew) {
+        let scene = Scene::make(&curfew).await;
+        let mut events = line(&curfew, &scene).await;
+        curfew.core.feed.close();
+        assert_eq!(events.maybe().await, None, "the browser opens another line");
+    }
 }

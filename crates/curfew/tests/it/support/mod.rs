@@ -217,6 +217,11 @@ impl Curfew {
         Operator::new(self.clone(), answer.expect(200).json()["access_token"].as_str().unwrap())
     }
 
+    /// A caller of the Management API with a token of its own.
+    pub(crate) fn operator_by(&self, token: &str) -> Operator {
+        Operator::new(self.clone(), token)
+    }
+
     /// An application that is registered already.
     pub(crate) fn application_of(&self, client_id: &str, secret: Option<&str>) -> Application {
         Application::new(self.clone(), client_id, secret)
