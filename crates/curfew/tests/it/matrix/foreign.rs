@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use crate::support::{Curfew, Guard, ISSUER};
 
@@ -67,6 +67,8 @@ impl Language {
 struct Host {
     child: Child,
     answers: mpsc::UnboundedReceiver<String>,
+    /// Answers that nobody has waited for yet.
+    owed: usize,
 }
 
 impl Host {
@@ -88,14 +90,26 @@ impl Host {
                 let _ = sender.send(line);
             }
         });
-        Self { child, answers }
+        Self { child, answers, owed: 0 }
     }
 
-    async fn ask(&mut self, question: &Value) -> Value {
+    fn say(&mut self, question: &Value) {
         let input = self.child.stdin.as_mut().expect("its input");
         writeln!(input, "{question}").expect("it listens");
-        let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await.expect("it answers in time");
-        serde_json::from_str(&answer.expect("it has not ended")).expect("JSON")
+        self.owed += 1;
+    }
+
+    /// The answer to what was said last.
+    async fn answer(&mut self) -> Value {
+        loop {
+            let answer =
+                tokio::time::timeout(PATIENCE, self.answers.recv()).await.expect("it answers in time");
+            let answer = serde_json::from_str(&answer.expect("it has not ended")).expect("JSON");
+            self.owed -= 1;
+            if self.owed == 0 {
+                return answer;
+            }
+        }
     }
 }
 
@@ -129,16 +143,19 @@ impl Foreign {
         }
     }
 
-    async fn ask(&self, language: Language, mut question: Value) -> Value {
+    /// Says something to the guards of a language; their host may be waited for.
+    async fn say(&self, language: Language, mut question: Value) -> MutexGuard<'_, Host> {
         let host = match language {
             Language::Node => &self.node,
             Language::Python => &self.python,
         };
         question["now"] = json!(self.curfew.now().seconds());
-        host.lock().await.ask(&question).await
+        let mut host = host.lock().await;
+        host.say(&question);
+        host
     }
 
-    /// Has a guard follow the feed in each language.
+    /// Has a guard follow the feed in each language. Nobody waits for it here: there is more to be made meanwhile.
     pub(crate) async fn follow(&self, guard: &Guard) {
         for language in Language::ALL {
             let question = json!({
@@ -147,7 +164,7 @@ impl Foreign {
                 "clientId": guard.application.client_id,
                 "clientSecret": guard.application.secret,
             });
-            self.ask(language, question).await;
+            drop(self.say(language, question).await);
         }
     }
 
@@ -160,7 +177,7 @@ impl Foreign {
         let is_lost = guard.application.token(&own).await.status != 200;
         let name = language.name_of(guard);
         let question = json!({ "name": name, "token": token, "heads": heads, "isLost": is_lost });
-        let answer = self.ask(language, question).await;
+        let answer = self.say(language, question).await.answer().await;
         match (answer["status"].as_u64(), answer["description"].as_str()) {
             (Some(200), _) => true,
             (Some(401), Some("The access token has ended.")) => false,
