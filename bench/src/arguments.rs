@@ -47,7 +47,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
 
-    /// Sessions of the second part (memory, restart, endings); 0 leaves it out.
+    /// Sessions of the second part (memory, restart, endings); 0 leaves it out. With `--latency --full` the logins of the
+    /// user who has logged in very often.
     #[arg(long)]
     pub(crate) sessions: Option<usize>,
 

@@ -86,7 +86,7 @@ const PLANS: [Plan; 14] = [
     },
     Plan { what: "1 guard, the server full with password logins", load: true, ..ONE },
     Plan {
-        what: "a user with 1,000 living sessions of 100,000 logins",
+        what: "a user with 1,000 sessions, all that live of very many logins",
         sessions: LOGINS_OF_FULL,
         rounds: 1,
         ..ONE
@@ -116,7 +116,10 @@ struct Memory {
 
 /// Measures on each engine and writes the document.
 pub(crate) async fn run(arguments: &Arguments, engines: &[EngineName], machine: &Machine) -> Result<()> {
-    let plans: Vec<Plan> = PLANS.into_iter().filter(|plan| is_wanted(plan, arguments)).collect();
+    let mut plans: Vec<Plan> = PLANS.into_iter().filter(|plan| is_wanted(plan, arguments)).collect();
+    for plan in plans.iter_mut().filter(|plan| plan.sessions > SESSIONS_MAX) {
+        plan.sessions = arguments.sessions.unwrap_or(plan.sessions).max(SESSIONS_MAX + 1);
+    }
     let mut progress = Progress::new(STEP_SECONDS * as_float(plans.len() * engines.len()));
     let mut out = String::from(HEAD);
     let Machine { processor, cores, kernel, file_system, .. } = machine;
@@ -126,6 +129,9 @@ pub(crate) async fn run(arguments: &Arguments, engines: &[EngineName], machine: 
          applications on core {}.\n",
         arguments.date, arguments.server_core, arguments.generator_core
     );
+    if let Some(plan) = plans.iter().find(|plan| plan.sessions > SESSIONS_MAX) {
+        let _ = writeln!(out, "The very many logins are {}.\n", plan.sessions);
+    }
     for engine in engines {
         let lines = Measured::start(arguments, *engine).await?.all(&plans, &mut progress).await?;
         table(&mut out, *engine, &lines);
@@ -359,6 +365,8 @@ impl Measured {
         // Stopped first: two servers cannot listen at one place.
         self.curfew.end().await?;
         self.curfew = self.place.start(core)?;
+        // The connection of before has ended with the server.
+        self.management = Management::open(&self.curfew.server).await?;
         Ok(())
     }
 
