@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use curfew_model::config::Client;
-use curfew_model::{ClientId, Ctx, Failure, Timestamp, UserId};
+use curfew_model::{Artefact, ClientId, Ctx, Failure, Timestamp, UserId};
 use curfew_store::access::{ChainFamily, ChainSession, ChainUser, TokenChain};
 use curfew_tokens::claims::{AccessToken, Cfw};
 use curfew_tokens::{SealKind, parse_compact};
 
-use crate::endings::spares_tokens_of_living_families;
-use crate::{Core, TenantConfig};
+use crate::endings::{spares_tokens, takes_families, will_fall};
+use crate::{Core, TenantConfig, sessions};
 
 /// Tolerated difference of clocks, in seconds.
 const CLOCK_SECONDS: i64 = 5;
@@ -259,7 +259,7 @@ fn user_lives(
         (_, _, Some(false)) => false,
         (true, Some(session), family) => {
             session_lives(session, user, config, now)
-                || (time_ran_out(session, user, config, now) && family == Some(true))
+                || (family == Some(true) && time_alone_ran_out(session, user, config, client, now))
         }
         // The session was purged: it ended longer ago than any token lives.
         (true, None, _) => false,
@@ -284,11 +284,26 @@ fn session_lives(session: &ChainSession, user: &ChainUser, config: &TenantConfig
         && session.idle_expires_at > now
 }
 
-/// Whether the session is over by time alone, which tokens with a living family behind them survive.
-fn time_ran_out(session: &ChainSession, user: &ChainUser, config: &TenantConfig, now: Timestamp) -> bool {
-    let overdue = session.ended_at.is_none() && (session.expires_at <= now || session.idle_expires_at <= now);
-    let ended_by_time = session.ended_cause.as_deref().is_some_and(spares_tokens_of_living_families);
-    session_stands(session, user, config) && (overdue || ended_by_time)
+/// Whether the session is over by time alone, which tokens with a living family behind them survive unless a policy has
+/// one of them fall.
+fn time_alone_ran_out(
+    session: &ChainSession,
+    user: &ChainUser,
+    config: &TenantConfig,
+    client: &Client,
+    now: Timestamp,
+) -> bool {
+    let spared = match session.ended_cause.as_deref() {
+        Some(cause) => {
+            let spares = session.spares.as_ref();
+            spares_tokens(cause, spares, &client.id) && !takes_families(cause, spares, &client.id)
+        }
+        None => sessions::overdue(session.expires_at, session.idle_expires_at, now).is_some_and(|cause| {
+            let falls = |artefact| will_fall(config, client, cause, artefact);
+            !falls(Artefact::RefreshTokens) && !falls(Artefact::AccessTokens)
+        }),
+    };
+    spared && session_stands(session, user, config)
 }
 
 fn family_lives(

@@ -11,6 +11,7 @@ pub mod ending;
 pub mod entropy;
 pub mod ids;
 pub mod log;
+pub mod policy;
 pub mod secret;
 
 pub use clock::{Clock, SystemClock, Timestamp};
@@ -22,4 +23,5 @@ pub use ids::{
     ClientId, EndingId, FamilyId, GrantKey, RequestId, SessionKey, Sid, TenantId, UserId, UserKey,
 };
 pub use log::LogCode;
+pub use policy::{Artefact, Choice, EndingPolicies, Spares};
 pub use secret::Secret;

@@ -1,8 +1,10 @@
 //! Counters and floors: raising them, and reading the chain an access token hangs on.
 
-use curfew_model::{ClientId, Failure, GrantKey, SessionKey, TenantId, Timestamp, UserId, UserKey};
+use curfew_model::{
+    ClientId, EndingCause, Failure, GrantKey, SessionKey, Spares, TenantId, Timestamp, UserId, UserKey,
+};
 
-use crate::{Row, Tx, params, statements};
+use crate::{Row, Tx, params, sessions, statements};
 
 /// What is read of a chain, in the order of [`chain_of`]; `$doc` is the user's document, or something shorter.
 macro_rules! chain_columns {
@@ -13,7 +15,7 @@ macro_rules! chain_columns {
             f.counter, f.ended_at, f.client_counter, f.connection_id, f.connection_epoch, f.expires_at, \
             f.idle_expires_at, cc.replayed_at, uc.family_floor, t.version, c.version, u.user_id, ",
             $doc,
-            ", a.last_activity, u.connection_id, u.updated_at, s.sealing_key, f.sealing_key"
+            ", a.last_activity, u.connection_id, u.updated_at, s.sealing_key, f.sealing_key, s.spares"
         )
     };
 }
@@ -55,12 +57,15 @@ macro_rules! chain_joins {
 pub(crate) use chain_joins;
 
 statements! {
-    /// Raises the counter and the named floors to it. One row, whatever hangs on it.
+    /// Raises the counter and the named floors to it. One row, whatever hangs on it. Answers as well whether anybody has
+    /// chosen that refresh tokens fall for the cause.
     pub RAISE = "update user_access set counter = counter + 1, \
         credential_floor = case when $3 = 1 then counter + 1 else credential_floor end, \
         session_floor = case when $4 = 1 then counter + 1 else session_floor end, \
         family_floor = case when $5 = 1 then counter + 1 else family_floor end \
-        where tenant = $1 and user_key = $2 returning counter";
+        where tenant = $1 and user_key = $2 returning counter, family_floor, \
+        (select count(*) from ending_policies p where p.tenant = $1 and p.cause = $6 \
+            and p.artefact = 'refresh_tokens' and p.choice = 'revoke')";
     /// Raises an identity's session floor.
     pub RAISE_IDENTITY = "update identities set session_floor = $5 \
         where tenant = $1 and user_key = $2 and provider = $3 and identity_id = $4";
@@ -88,15 +93,31 @@ pub struct Floors {
     pub family: bool,
 }
 
-/// Raises a user's counter and the named floors; the new counter, or `None` when there is no such user.
+/// A user whose counter was raised.
+#[derive(Debug, Clone, Copy)]
+pub struct Raised {
+    /// The counter now.
+    pub counter: i64,
+    /// The floor of families now.
+    pub family_floor: i64,
+    /// Whether the tenant or any client has chosen that refresh tokens fall for the cause.
+    pub families_may_fall: bool,
+}
+
+/// Raises a user's counter and the named floors; `None` when there is no such user. `cause` is that of the ending, if
+/// it is one.
 pub async fn raise(
     tx: &mut Tx,
     tenant: TenantId,
     user: &UserKey,
     floors: Floors,
-) -> Result<Option<i64>, Failure> {
-    let parameters = params![tenant, user, floors.credential, floors.session, floors.family];
-    tx.maybe(&RAISE, parameters).await?.map(|row| row.get(0)).transpose()
+    cause: Option<EndingCause>,
+) -> Result<Option<Raised>, Failure> {
+    let cause = cause.map_or("", EndingCause::as_str);
+    let parameters = params![tenant, user, floors.credential, floors.session, floors.family, cause];
+    let Some(row) = tx.maybe(&RAISE, parameters).await? else { return Ok(None) };
+    let choices: i64 = row.get(2)?;
+    Ok(Some(Raised { counter: row.get(0)?, family_floor: row.get(1)?, families_may_fall: choices > 0 }))
 }
 
 /// Ends the sessions opened with one identity, below `counter`.
@@ -191,6 +212,8 @@ pub struct ChainSession {
     pub idle_expires_at: Timestamp,
     /// Its connection.
     pub connection_id: String,
+    /// What lives on, where a policy decided it.
+    pub spares: Option<Spares>,
     /// The floor of its identity; `None` when that is gone.
     pub identity_floor: Option<i64>,
     /// The key that sealed its cookie.
@@ -257,6 +280,7 @@ pub(crate) fn chain_of(row: &Row) -> Result<TokenChain, Failure> {
             expires_at: row.get(8)?,
             idle_expires_at: row.get(9)?,
             connection_id: row.get(10)?,
+            spares: sessions::spares(row, 30)?,
             identity_floor: row.get(11)?,
             sealing_key: row.get(28)?,
         }),

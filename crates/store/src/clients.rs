@@ -4,7 +4,7 @@
 
 use curfew_model::{ClientId, Ctx, Failure, Secret, TenantId, Timestamp};
 
-use crate::{Row, Tx, params, statements};
+use crate::{Row, Tx, params, policies, statements};
 
 /// A client's row.
 #[derive(Debug)]
@@ -130,10 +130,10 @@ pub async fn touch(tx: &mut Tx, tenant: TenantId, client_id: &ClientId) -> Resul
     Ok(tx.run(&TOUCH, params![tenant, client_id]).await? == 1)
 }
 
-/// Deletes a client with its credentials, its grants and its places in connections; `false` when there was none.
+/// Deletes a client with its credentials, its grants, its policies and its places in connections; `false` when there was none.
 pub async fn delete(tx: &mut Tx, tenant: TenantId, client_id: &ClientId) -> Result<bool, Failure> {
     let deleted = tx.run(&DELETE, params![tenant, client_id]).await? == 1;
-    for statement in [&DELETE_CREDENTIALS, &DELETE_GRANTS, &DELETE_CONNECTIONS] {
+    for statement in [&DELETE_CREDENTIALS, &DELETE_GRANTS, &DELETE_CONNECTIONS, &policies::CLEAR] {
         tx.run(statement, params![tenant, client_id]).await?;
     }
     Ok(deleted)

@@ -1,10 +1,12 @@
 //! Refresh-token families. A refresh token is a family and a generation of it.
 
 use curfew_model::{
-    ClientId, Failure, FamilyId, GrantKey, RequestId, SessionKey, TenantId, Timestamp, UserId, UserKey,
+    Choice, ClientId, EndingCause, Failure, FamilyId, GrantKey, RequestId, SessionKey, Sid, Spares, TenantId,
+    Timestamp, UserId, UserKey,
 };
 
-use crate::{Row, Tx, params, statements};
+use crate::policies::choice;
+use crate::{Row, Tx, params, sessions, statements};
 
 /// What [`family`] reads.
 macro_rules! columns {
@@ -15,7 +17,7 @@ macro_rules! columns {
         f.idle_expires_at, f.expires_at, f.ended_at, f.ended_cause, f.device, f.metadata, \
         a.counter, a.family_floor, a.blocked, u.user_id, uc.family_floor, s.ended_at, s.ended_cause, s.counter, \
         a.session_floor, i.session_floor, s.expires_at, s.idle_expires_at, c.version, t.version, a.last_activity, u.doc, u.updated_at, s.sealing_key, \
-        f.auth_time_wanted "
+        f.auth_time_wanted, s.spares "
     };
 }
 
@@ -64,9 +66,10 @@ statements! {
     /// An exchange without rotation.
     pub EXCHANGE = "update families set last_exchanged_at = $4, idle_expires_at = $5, expires_at = $6, device = $7 \
         where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null";
-    /// The family ends; no row changes when it has ended before.
-    pub END = "update families set ended_at = $4, ended_cause = $5 \
-        where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null";
+    /// The family ends; no row changes when it has ended before. Answers as well what was chosen for its session.
+    pub END = ("update families set ended_at = $4, ended_cause = $5 \
+        where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null \
+        returning session_key, ", choice!(families, "$5", "sessions", "'keep'"));
     /// A family of before rotation was switched on begins to rotate.
     pub START_ROTATING = "update families set rotating = 1 where tenant = $1 and user_key = $2 and grant_key = $3";
     /// A family that an ending spares.
@@ -74,9 +77,18 @@ statements! {
     /// Replaces the metadata.
     pub SET_METADATA = "update families set metadata = $4 \
         where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null";
-    /// The families of a session.
-    pub OF_SESSION = "select grant_key, client_id from families \
-        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null order by grant_key";
+    /// The families of a session, each with what was chosen for it and cause `$4`; `$5` is the cause's own.
+    pub OF_SESSION = ("select f.grant_key, f.client_id, ", choice!(f, "$4", "refresh_tokens", "$5"), ", ",
+        choice!(f, "$4", "access_tokens", "'keep'"), " from families f \
+        where f.tenant = $1 and f.user_key = $2 and f.session_key = $3 and f.ended_at is null order by f.grant_key");
+    /// The living families of a user that are not of identity (`$6`, `$7`), if one is named, or that are kept by what was
+    /// chosen for cause `$5`, are lifted to counter `$3`. `$4` is the floor that they have to be above.
+    pub SPARE = ("update families set counter = $3 where tenant = $1 and user_key = $2 and ended_at is null \
+        and counter >= $4 and counter >= coalesce((select uc.family_floor from user_clients uc \
+            where uc.tenant = families.tenant and uc.user_key = families.user_key \
+            and uc.client_id = families.client_id), 0) \
+        and (($6 <> '' and not (provider = $6 and identity_id = $7)) or ",
+        choice!(families, "$5", "refresh_tokens", "'keep'"), " = 'keep') returning client_id");
     /// The families of a user and client, oldest first, with the audience.
     pub OF_CLIENT = "select f.grant_key, f.audience, f.rotating from families f \
         join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
@@ -192,6 +204,8 @@ pub struct FamilySession {
     pub ended_at: Option<Timestamp>,
     /// And why.
     pub ended_cause: Option<String>,
+    /// What lives on, where a policy decided it.
+    pub spares: Option<Spares>,
     /// Whether it is above its floors.
     pub above_floors: bool,
     /// End in any case.
@@ -259,6 +273,7 @@ fn family(row: &Row) -> Result<FamilyRow, Failure> {
         (Some(counter), Some(expires_at), Some(idle_expires_at), Some(sealing_key)) => Some(FamilySession {
             ended_at: row.get(33)?,
             ended_cause: row.get(34)?,
+            spares: sessions::spares(row, 47)?,
             above_floors: counter >= session_floor && counter >= identity_floor,
             expires_at,
             idle_expires_at,
@@ -419,15 +434,53 @@ pub async fn exchange(
     Ok(tx.run(&EXCHANGE, parameters).await? == 1)
 }
 
-/// Ends one family; `false` when it had ended before.
+/// A family that has ended just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The session it began in, where a policy of the cause has that end with it.
+    pub session_falls: Option<SessionKey>,
+}
+
+/// Ends one family; `None` when it had ended before.
 pub async fn end(
     tx: &mut Tx,
     tenant: TenantId,
     id: &FamilyId,
     now: Timestamp,
-    cause: &str,
-) -> Result<bool, Failure> {
-    Ok(tx.run(&END, params![tenant, &id.user, &id.grant, now, cause]).await? == 1)
+    cause: EndingCause,
+) -> Result<Option<Ended>, Failure> {
+    let parameters = params![tenant, &id.user, &id.grant, now, cause.as_str()];
+    let Some(row) = tx.maybe(&END, parameters).await? else { return Ok(None) };
+    let session: Option<SessionKey> = row.get(0)?;
+    let falls = row.get::<String>(1)? == Choice::End.as_str();
+    Ok(Some(Ended { session_falls: session.filter(|_| falls) }))
+}
+
+/// Which families of a user an ending that raises their floor spares.
+#[derive(Debug, Clone, Copy)]
+pub struct Spare<'a> {
+    /// The cause, whose policies say whose are kept.
+    pub cause: EndingCause,
+    /// Provider and id of the identity that is meant: those of others are spared. `None`: the whole user is meant.
+    pub identity: Option<(&'a str, &'a str)>,
+    /// The floor before: what is below it is over, and stays so.
+    pub floor: i64,
+    /// The counter that the ending made.
+    pub counter: i64,
+}
+
+/// Lifts the families that an ending spares to its counter; their clients. The caller wrote the user's row before, so that
+/// no floor moves meanwhile.
+pub async fn spare(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: &UserKey,
+    spare: &Spare<'_>,
+) -> Result<Vec<ClientId>, Failure> {
+    let (provider, identity_id) = spare.identity.unwrap_or_default();
+    let (cause, floor, counter) = (spare.cause.as_str(), spare.floor, spare.counter);
+    let parameters = params![tenant, user, counter, floor, cause, provider, identity_id];
+    tx.all(&SPARE, parameters).await?.iter().map(|row| row.get(0)).collect()
 }
 
 /// Makes a family rotate from here on.
@@ -450,14 +503,40 @@ pub async fn set_metadata(
     Ok(tx.run(&SET_METADATA, params![tenant, &id.user, &id.grant, metadata]).await? == 1)
 }
 
-/// The families that began in a session and have not ended by themselves.
+/// A family in the list of a session.
+#[derive(Debug, Clone)]
+pub struct SessionFamily {
+    /// Its grant.
+    pub grant: GrantKey,
+    /// Whose tokens these are.
+    pub client_id: ClientId,
+    /// Whether it falls with the session.
+    pub falls: bool,
+    /// Whether access tokens that it stands behind fall with the session all the same.
+    pub access_tokens_fall: bool,
+}
+
+/// The families that began in a session and have not ended by themselves; whether they fall by what was chosen for a
+/// cause, and where nothing was, by `default`.
 pub async fn of_session(
     tx: &mut Tx,
     tenant: TenantId,
-    user: &UserKey,
-    session: &SessionKey,
-) -> Result<Vec<GrantKey>, Failure> {
-    tx.all(&OF_SESSION, params![tenant, user, session]).await?.iter().map(|row| row.get(0)).collect()
+    sid: &Sid,
+    cause: EndingCause,
+    default: Choice,
+) -> Result<Vec<SessionFamily>, Failure> {
+    let parameters = params![tenant, &sid.user, &sid.session, cause.as_str(), default.as_str()];
+    let rows = tx.all(&OF_SESSION, parameters).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(SessionFamily {
+                grant: row.get(0)?,
+                client_id: row.get(1)?,
+                falls: row.get::<String>(2)? == Choice::Revoke.as_str(),
+                access_tokens_fall: row.get::<String>(3)? == Choice::Revoke.as_str(),
+            })
+        })
+        .collect()
 }
 
 /// A family in the list of a user and client.

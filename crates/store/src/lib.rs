@@ -24,6 +24,7 @@ pub mod feed;
 pub mod grants;
 pub mod logs;
 pub mod migrate;
+pub mod policies;
 pub mod resource_servers;
 pub mod row;
 pub mod sessions;
@@ -59,6 +60,7 @@ const STATEMENTS: &[&[&Statement]] = &[
     grants::ALL,
     logs::ALL,
     migrate::ALL,
+    policies::ALL,
     resource_servers::ALL,
     sessions::ALL,
     signals::ALL,

@@ -32,6 +32,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 4, name: "event_streams", sql: include_str!("../migrations/0004_event_streams.sql") },
     Migration { number: 5, name: "status_lists", sql: include_str!("../migrations/0005_status_lists.sql") },
     Migration { number: 6, name: "signals", sql: include_str!("../migrations/0006_signals.sql") },
+    Migration {
+        number: 7,
+        name: "ending_policies",
+        sql: include_str!("../migrations/0007_ending_policies.sql"),
+    },
 ];
 
 /// How often a node looks again after another node got ahead of it.

@@ -1,7 +1,9 @@
 //! Sessions, and the clients that took part in them.
 
 use curfew_model::config::SessionLifetimes;
-use curfew_model::{ClientId, Failure, SessionKey, Sid, TenantId, Timestamp, UserId, UserKey};
+use curfew_model::{
+    ClientId, EndingCause, Failure, SessionKey, Sid, Spares, TenantId, Timestamp, UserId, UserKey,
+};
 
 use crate::{Row, Tx, params, statements};
 
@@ -13,6 +15,17 @@ macro_rules! columns {
         s.idle_expires_at, s.expires_at, s.persistent, s.ended_at, s.ended_cause, s.device, s.methods, s.metadata, \
         s.user_key, a.counter, a.session_floor, a.blocked, i.session_floor, u.user_id, t.version, a.last_activity, \
         a.family_floor, u.updated_at, "
+    };
+}
+
+/// How many choices there are for a cause, of the tenant and of clients.
+macro_rules! choices {
+    ($cause:literal) => {
+        concat!(
+            "(select count(*) from ending_policies p where p.tenant = sessions.tenant and p.cause = ",
+            $cause,
+            ")"
+        )
     };
 }
 
@@ -67,13 +80,20 @@ statements! {
             when authenticated_at + $4 < idle_expires_at then authenticated_at + $4 \
             else idle_expires_at end \
         where tenant = $1 and user_key = $2 and session_key = $3 and persistent = $6 and ended_at is null";
-    /// The session ends; no row changes when it has ended before.
-    pub END = "update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
-        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// The session ends; no row changes when it has ended before. Answers how much anybody has chosen for cause `$6`.
+    pub END = ("update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null returning ", choices!("$6"));
     /// The session ends because its time is over; no row changes when it was used meanwhile, or has ended before.
-    pub END_OVERDUE = "update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
+    pub END_OVERDUE = ("update sessions set ended_at = $4, ended_cause = $5, updated_at = $4 \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null \
-        and (expires_at <= $4 or idle_expires_at <= $4)";
+        and (expires_at <= $4 or idle_expires_at <= $4) returning ", choices!("$6"));
+    /// Takes the row of a session that has ended, before what it left behind is listed.
+    pub TAKE_ENDED = ("update sessions set updated_at = updated_at \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is not null \
+        returning ended_cause, spares, ", choices!("$4"));
+    /// Writes down what of an ended session lives on.
+    pub SET_SPARES = "update sessions set spares = $4 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is not null";
     /// Replaces the metadata.
     pub SET_METADATA = "update sessions set metadata = $4, updated_at = $5 \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
@@ -380,26 +400,81 @@ pub async fn shorten(
     tx.run(&SHORTEN, params![tenant, &sid.user, &sid.session, absolute, idle, persistent]).await.map(|_| ())
 }
 
-/// Ends one session; `false` when it had ended before.
-pub async fn end(
-    tx: &mut Tx,
-    tenant: TenantId,
-    sid: &Sid,
-    now: Timestamp,
-    cause: &str,
-) -> Result<bool, Failure> {
-    Ok(tx.run(&END, params![tenant, &sid.user, &sid.session, now, cause]).await? == 1)
+/// What a session ends for.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// When.
+    pub now: Timestamp,
+    /// As it is written down.
+    pub cause: EndingCause,
+    /// Whose policies are asked for; another one where the session ends as if for another cause.
+    pub policies_of: EndingCause,
 }
 
-/// Ends one session if its time is over at `now`; `false` when it was used meanwhile, or had ended before.
+/// A session that has ended just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether the tenant or any client has chosen what falls for the cause.
+    pub chosen: bool,
+}
+
+fn ended(row: &Row) -> Result<Ended, Failure> {
+    Ok(Ended { chosen: row.get::<i64>(0)? > 0 })
+}
+
+/// Ends one session; `None` when it had ended before.
+pub async fn end(tx: &mut Tx, tenant: TenantId, sid: &Sid, end: &End) -> Result<Option<Ended>, Failure> {
+    let (cause, policies_of) = (end.cause.as_str(), end.policies_of.as_str());
+    let parameters = params![tenant, &sid.user, &sid.session, end.now, cause, policies_of];
+    tx.maybe(&END, parameters).await?.as_ref().map(ended).transpose()
+}
+
+/// Ends one session if its time is over; `None` when it was used meanwhile, or had ended before.
 pub async fn end_overdue(
     tx: &mut Tx,
     tenant: TenantId,
     sid: &Sid,
-    now: Timestamp,
-    cause: &str,
-) -> Result<bool, Failure> {
-    Ok(tx.run(&END_OVERDUE, params![tenant, &sid.user, &sid.session, now, cause]).await? == 1)
+    end: &End,
+) -> Result<Option<Ended>, Failure> {
+    let (cause, policies_of) = (end.cause.as_str(), end.policies_of.as_str());
+    let parameters = params![tenant, &sid.user, &sid.session, end.now, cause, policies_of];
+    tx.maybe(&END_OVERDUE, parameters).await?.as_ref().map(ended).transpose()
+}
+
+/// A session that had ended before, and what it left behind.
+#[derive(Debug, Clone)]
+pub struct EndedBefore {
+    /// Why it ended.
+    pub cause: String,
+    /// What lives on, where a policy decided it.
+    pub spares: Option<Spares>,
+    /// Whether the tenant or any client has chosen what falls for the cause that is asked about.
+    pub chosen: bool,
+}
+
+/// Takes the row of a session that has ended, so that nobody else decides about what it left behind; `None` when there is
+/// none, or it lives.
+pub async fn take_ended(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    policies_of: EndingCause,
+) -> Result<Option<EndedBefore>, Failure> {
+    let parameters = params![tenant, &sid.user, &sid.session, policies_of.as_str()];
+    let Some(row) = tx.maybe(&TAKE_ENDED, parameters).await? else { return Ok(None) };
+    let chosen = row.get::<i64>(2)? > 0;
+    Ok(Some(EndedBefore { cause: row.get(0)?, spares: spares(&row, 1)?, chosen }))
+}
+
+/// Writes down what of an ended session lives on, as JSON of [`Spares`]. Whose row was taken by the caller.
+pub async fn set_spares(tx: &mut Tx, tenant: TenantId, sid: &Sid, spares: &str) -> Result<(), Failure> {
+    tx.run(&SET_SPARES, params![tenant, &sid.user, &sid.session, spares]).await.map(drop)
+}
+
+/// Reads the column `spares`.
+pub(crate) fn spares(row: &Row, index: usize) -> Result<Option<Spares>, Failure> {
+    let Some(text) = row.get::<Option<String>>(index)? else { return Ok(None) };
+    curfew_model::config::read_doc("sessions", "spares", &text).map(Some)
 }
 
 /// Replaces the metadata; `false` when there is no such live session.

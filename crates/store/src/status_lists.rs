@@ -225,22 +225,22 @@ pub async fn page(
     let rows = tx.all(&PAGE, params![tenant, list_id, after, now, limit]).await?;
     rows.iter()
         .map(|row| {
-            let (user, session): (Vec<u8>, Vec<u8>) = (row.get(31)?, row.get(33)?);
+            let (user, session): (Vec<u8>, Vec<u8>) = (row.get(32)?, row.get(34)?);
             Ok(Standing {
-                idx: row.get(30)?,
+                idx: row.get(31)?,
                 subject: Subject {
-                    user: if user.is_empty() { None } else { Some(row.get(31)?) },
-                    grant: row.get(32)?,
-                    session: if session.is_empty() { None } else { Some(row.get(33)?) },
-                    client_counter: row.get(36)?,
-                    kid: row.get(37)?,
+                    user: if user.is_empty() { None } else { Some(row.get(32)?) },
+                    grant: row.get(33)?,
+                    session: if session.is_empty() { None } else { Some(row.get(34)?) },
+                    client_counter: row.get(37)?,
+                    kid: row.get(38)?,
                 },
                 origin: Origin {
-                    client_id: row.get(34)?,
-                    user_counter: row.get(35)?,
-                    audience: row.get(38)?,
+                    client_id: row.get(35)?,
+                    user_counter: row.get(36)?,
+                    audience: row.get(39)?,
                 },
-                created_at: row.get(39)?,
+                created_at: row.get(40)?,
                 chain: access::chain_of(row)?,
             })
         })

@@ -110,6 +110,11 @@ statements! {
         where f.ended_at is null and f.counter >= a.family_floor and f.counter >= coalesce(p.family_floor, 0) \
         and (f.expires_at is null or f.expires_at > $1) and (f.idle_expires_at is null or f.idle_expires_at > $1) \
         group by f.tenant, f.user_key, f.client_id having count(*) > max(coalesce(p.families_bound, 0))) crowded";
+    /// A policy is the tenant's, or that of a client that is there.
+    pub POLICIES_WITHOUT_CLIENT = "select count(*) from ending_policies p where p.client_id <> '' and not exists \
+        (select 1 from clients c where c.tenant = p.tenant and c.client_id = p.client_id)";
+    /// Only what has ended has spared anything.
+    pub SPARED_BY_NOTHING = "select count(*) from sessions where spares is not null and ended_at is null";
     /// Each ending has its fan-out row.
     pub ENDINGS_WITHOUT_FANOUT = "select count(*) from endings e where not exists (select 1 from fanouts f \
         where f.tenant = e.tenant and f.ending_id = e.ending_id)";

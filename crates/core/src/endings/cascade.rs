@@ -1,11 +1,12 @@
 //! What falls with what: the table, and the one function that applies it.
 
 use curfew_model::{ClientId, Ctx, EndingCause, Failure, FamilyId, Sid, UserKey};
-use curfew_store::access::{self, Floors};
+use curfew_store::access::{self, Floors, Raised};
 use curfew_store::{Tx, codes, families, sessions, users};
 
 use super::notify::Entry;
-use super::{Ending, Fallen, Scope, Target};
+use super::policy::{self, Left};
+use super::{Ending, Fallen, Preserve, Scope, Target};
 
 /// How much of one kind of thing a cause ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ const fn row(sessions: Reach, pending: Reach, families: Reach, tokens: Reach) ->
     Falls { sessions, pending, families, tokens }
 }
 
-/// The table. The match is exhaustive: a cause without a row does not compile.
+/// The table, as it is where no policy of an operator says otherwise ([`policy`]). The match is exhaustive: a cause without a row does not compile.
 pub const fn falls(cause: EndingCause) -> Falls {
     use EndingCause as C;
     use Reach::{AllOfUser, OfClient, OfGrant, OfIdentity, OfIt, OfSession, Stays, ThatOne, UnlessFamily};
@@ -81,16 +82,6 @@ pub const fn falls(cause: EndingCause) -> Falls {
     }
 }
 
-/// Whether an access token whose session ended for this cause may live on with its family.
-pub(crate) fn spares_tokens_of_living_families(cause: &str) -> bool {
-    EndingCause::parse(cause).is_some_and(|cause| falls(cause).tokens == Reach::UnlessFamily)
-}
-
-/// Whether the families of a session end with it for this cause.
-pub(crate) fn takes_families_of_session(cause: &str) -> bool {
-    EndingCause::parse(cause).is_some_and(|cause| falls(cause).families == Reach::OfSession)
-}
-
 /// Does what the table says; `None` when nothing was left to end.
 pub(super) async fn apply(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Option<Fallen>, Failure> {
     match &ending.target {
@@ -98,7 +89,7 @@ pub(super) async fn apply(tx: &mut Tx, ctx: &Ctx, ending: &Ending) -> Result<Opt
             end_user(tx, ctx, ending, user).await
         }
         Target::Identity { user, provider, identity_id } => {
-            end_identity(tx, ctx, user, (provider, identity_id)).await
+            end_identity(tx, ctx, ending.cause, user, (provider, identity_id)).await
         }
         Target::Session(sid) => end_session(tx, ctx, ending, sid).await,
         Target::UserClient { user, client, audience } => {
@@ -125,25 +116,42 @@ async fn end_user(
     let floors = Floors {
         credential: falls.pending == Reach::AllOfUser,
         session: falls.sessions == Reach::AllOfUser,
-        family: falls.families == Reach::AllOfUser && !ending.preserve_families,
+        family: falls.families == Reach::AllOfUser && ending.preserve == Preserve::Nothing,
     };
     // Read before it is raised. A floor that rises in between makes this one tell of more than fell, never of less.
     let Some(row) = users::find(tx, ctx.tenant, user).await? else { return Ok(None) };
     let floor = row.session_floor;
-    let Some(counter) = access::raise(tx, ctx.tenant, user, floors).await? else { return Ok(None) };
-    let (entry, scope) = match (floors.session, floors.family) {
-        (true, true) => (Entry::User { user: *user, counter }, Some(Scope::Everything { counter, floor })),
-        (true, false) => {
-            (Entry::UserSessions { user: *user, counter }, Some(Scope::Sessions { counter, floor }))
+    let raised = access::raise(tx, ctx.tenant, user, floors, Some(ending.cause)).await?;
+    let Some(Raised { mut counter, family_floor, families_may_fall }) = raised else { return Ok(None) };
+    let mut spares = None;
+    if families_may_fall && ending.preserve == Preserve::Nothing {
+        let taken = policy::take_of_user(tx, ctx, ending.cause, user, None, family_floor).await?;
+        (counter, spares) = (taken.0, Some(taken.1));
+    }
+    let user = *user;
+    let (entries, scope) = match (floors.session, floors.family, &spares) {
+        (true, true, _) => (vec![Entry::User { user, counter }], Some(Scope::Everything { counter, floor })),
+        (true, false, None) => {
+            (vec![Entry::UserSessions { user, counter }], Some(Scope::Sessions { counter, floor }))
         }
-        _ => (Entry::UserFamilies { user: *user, counter }, None),
+        (true, false, Some(spares)) => {
+            // With the families everything has ended, and nobody needs to ask.
+            let entries = if spares.refresh_tokens.is_empty() {
+                vec![Entry::User { user, counter }]
+            } else {
+                vec![Entry::UserSessions { user, counter }, Entry::UserFamilies { user, counter }]
+            };
+            (entries, Some(Scope::Sessions { counter, floor }))
+        }
+        (false, ..) => (vec![Entry::UserFamilies { user, counter }], None),
     };
     Ok(Some(Fallen {
-        user: Some(*user),
+        user: Some(user),
         user_id: Some(row.user_id),
         counter: Some(counter),
-        entries: vec![entry],
+        entries,
         scope,
+        spares,
         ..Fallen::default()
     }))
 }
@@ -153,12 +161,18 @@ async fn end_user(
 async fn end_identity(
     tx: &mut Tx,
     ctx: &Ctx,
+    cause: EndingCause,
     user: &UserKey,
     (provider, identity_id): (&str, &str),
 ) -> Result<Option<Fallen>, Failure> {
-    let Some(counter) = access::raise(tx, ctx.tenant, user, Floors::default()).await? else {
-        return Ok(None);
-    };
+    let raised = access::raise(tx, ctx.tenant, user, Floors::default(), Some(cause)).await?;
+    let Some(Raised { mut counter, family_floor, families_may_fall }) = raised else { return Ok(None) };
+    let mut spares = None;
+    if families_may_fall {
+        let identity = Some((provider, identity_id));
+        let taken = policy::take_of_user(tx, ctx, cause, user, identity, family_floor).await?;
+        (counter, spares) = (taken.0, Some(taken.1));
+    }
     let identities = users::identities(tx, ctx.tenant, user).await?;
     let mut entries = Vec::new();
     if identities.len() > 1 {
@@ -172,6 +186,10 @@ async fn end_identity(
         }
     } else {
         entries.push(Entry::UserSessions { user: *user, counter });
+    }
+    if spares.is_some() {
+        // Which tokens without a session are of this identity's families is known to the server alone.
+        entries.push(Entry::UserFamilies { user: *user, counter });
     }
     let before = identities.iter().find(|i| i.provider == provider && i.identity_id == identity_id);
     access::raise_identity(tx, ctx.tenant, user, (provider, identity_id), counter).await?;
@@ -189,33 +207,41 @@ async fn end_identity(
         counter: Some(counter),
         entries,
         scope: Some(scope),
+        spares,
         ..Fallen::default()
     }))
 }
 
 async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Result<Option<Fallen>, Failure> {
-    // With `preserve_families` the session ends as if it were deleted; the stored cause says so to the families' chain.
-    let cause = if ending.preserve_families { EndingCause::SessionDeleted } else { ending.cause };
+    // Where families are preserved the session ends as if it were deleted; the stored cause says so to their chain.
+    let preserved = ending.preserve != Preserve::Nothing;
+    let cause = if preserved { EndingCause::SessionDeleted } else { ending.cause };
     let by_time = falls(cause).tokens == Reach::UnlessFamily;
+    let end = sessions::End { now: ctx.now, cause, policies_of: ending.cause };
     let ended = if by_time {
-        sessions::end_overdue(tx, ctx.tenant, sid, ctx.now, cause.as_str()).await?
+        sessions::end_overdue(tx, ctx.tenant, sid, &end).await?
     } else {
-        sessions::end(tx, ctx.tenant, sid, ctx.now, cause.as_str()).await?
+        sessions::end(tx, ctx.tenant, sid, &end).await?
     };
+    let left = match ended {
+        Some(ended) => Left::Now(ended),
+        // It may have been used meanwhile.
+        None if by_time => return Ok(None),
+        // A session that had ended before may have left families behind, and those can still be taken.
+        None => match sessions::take_ended(tx, ctx.tenant, sid, ending.cause).await? {
+            Some(before) => Left::Before(before),
+            None => return Ok(None),
+        },
+    };
+    let ended = ended.is_some();
+    let taken = policy::take_of_session(tx, ctx, ending, sid, &left).await?;
     let mut entries = Vec::new();
     if ended {
-        entries.push(if by_time { Entry::SessionExpired(*sid) } else { Entry::Session(*sid) });
+        // Where a refresh token may stand behind a token of the session, guards ask.
+        let asks = by_time && taken.spares.as_ref().is_none_or(|spares| !spares.access_tokens.is_empty());
+        entries.push(if asks { Entry::SessionExpired(*sid) } else { Entry::Session(*sid) });
     }
-    // A session that had ended before may have left families behind, and those can still be taken.
-    if falls(cause).families == Reach::OfSession {
-        // The chain refuses them already; ending the rows keeps the lists true.
-        for grant in families::of_session(tx, ctx.tenant, &sid.user, &sid.session).await? {
-            let id = FamilyId { user: sid.user, grant };
-            if families::end(tx, ctx.tenant, &id, ctx.now, cause.as_str()).await? {
-                entries.push(Entry::Grant(id));
-            }
-        }
-    }
+    entries.extend(taken.entries);
     if entries.is_empty() {
         return Ok(None);
     }
@@ -226,6 +252,7 @@ async fn end_session(tx: &mut Tx, ctx: &Ctx, ending: &Ending, sid: &Sid) -> Resu
         session: Some(sid.session),
         entries,
         scope: ended.then_some(Scope::Session),
+        spares: taken.spares,
         ..Fallen::default()
     }))
 }
@@ -240,14 +267,13 @@ async fn end_pair(
     client: &ClientId,
     audience: Option<&str>,
 ) -> Result<Option<Fallen>, Failure> {
-    let Some(counter) = access::raise(tx, ctx.tenant, user, Floors::default()).await? else {
-        return Ok(None);
-    };
+    let raised = access::raise(tx, ctx.tenant, user, Floors::default(), None).await?;
+    let Some(Raised { counter, .. }) = raised else { return Ok(None) };
     if let Some(audience) = audience {
         for family in families::of_client(tx, ctx.tenant, user, client, ctx.now).await? {
             let id = FamilyId { user: *user, grant: family.grant };
             if family.audience.as_deref().unwrap_or("") == audience {
-                families::end(tx, ctx.tenant, &id, ctx.now, cause.as_str()).await?;
+                families::end(tx, ctx.tenant, &id, ctx.now, cause).await?;
             } else {
                 families::restamp(tx, ctx.tenant, &id, counter).await?;
             }
@@ -272,15 +298,25 @@ async fn end_family(
     cause: EndingCause,
     id: &FamilyId,
 ) -> Result<Option<Fallen>, Failure> {
-    let ended = families::end(tx, ctx.tenant, id, ctx.now, cause.as_str()).await?;
+    let ended = families::end(tx, ctx.tenant, id, ctx.now, cause).await?;
     let replayed = if cause == EndingCause::CodeReplay {
         let keep_until = super::notify::keep_until(tx, ctx).await?;
         codes::replay(tx, ctx.tenant, id, ctx.now, keep_until).await?
     } else {
         false
     };
-    if !ended && !replayed {
+    if ended.is_none() && !replayed {
         return Ok(None);
+    }
+    let mut entries = vec![Entry::Grant(*id)];
+    let mut session = ended.and_then(|ended| ended.session_falls);
+    if let Some(key) = session {
+        let sid = Sid { user: id.user, session: key };
+        let end = sessions::End { now: ctx.now, cause, policies_of: cause };
+        match sessions::end(tx, ctx.tenant, &sid, &end).await? {
+            Some(_) => entries.push(Entry::Session(sid)),
+            None => session = None,
+        }
     }
     let family = families::find(tx, ctx.tenant, id).await?;
     Ok(Some(Fallen {
@@ -288,7 +324,9 @@ async fn end_family(
         user_id: users::find(tx, ctx.tenant, &id.user).await?.map(|row| row.user_id),
         grant: Some(*id),
         client: family.map(|family| family.client_id),
-        entries: vec![Entry::Grant(*id)],
+        session,
+        scope: session.map(|_| Scope::Session),
+        entries,
         ..Fallen::default()
     }))
 }

@@ -7,15 +7,17 @@
 
 mod cascade;
 mod notify;
+mod policy;
 mod scope;
 
 pub use cascade::{Falls, Reach, falls};
-pub(crate) use cascade::{spares_tokens_of_living_families, takes_families_of_session};
 pub use notify::initiator;
+pub(crate) use policy::{spares_tokens, takes_families, will_fall};
 pub(crate) use scope::Scope;
 
 use curfew_model::{
-    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, UserId, UserKey,
+    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, Spares, UserId,
+    UserKey,
 };
 use curfew_store::Tx;
 use serde_json::{Map, Value, json};
@@ -111,6 +113,17 @@ pub enum Actor {
     Policy,
 }
 
+/// Whether refresh tokens stay that a cause takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preserve {
+    /// It takes what it takes.
+    Nothing,
+    /// They stay here, unless a policy of the cause has them fall.
+    UnlessPolicy,
+    /// Whoever asked said that they stay; no policy has been asked.
+    Families,
+}
+
 /// An ending that is to happen.
 #[derive(Debug, Clone)]
 pub struct Ending {
@@ -122,8 +135,8 @@ pub struct Ending {
     pub actor: Actor,
     /// Its id, where whoever asked must find it again; `None` draws one.
     pub id: Option<EndingId>,
-    /// For causes that take refresh tokens: these stay.
-    pub preserve_families: bool,
+    /// Whether refresh tokens stay that the cause takes.
+    pub preserve: Preserve,
     /// What else the log row and the receipt say.
     pub details: Map<String, Value>,
 }
@@ -131,7 +144,7 @@ pub struct Ending {
 impl Ending {
     /// An ending by its cause's defaults.
     pub fn new(cause: EndingCause, target: Target, actor: Actor) -> Self {
-        Self { cause, target, actor, id: None, preserve_families: false, details: Map::new() }
+        Self { cause, target, actor, id: None, preserve: Preserve::Nothing, details: Map::new() }
     }
 }
 
@@ -156,6 +169,8 @@ pub(crate) struct Fallen {
     pub entries: Vec<notify::Entry>,
     /// Which sessions fell.
     pub scope: Option<Scope>,
+    /// Where a policy decided: whose tokens live on.
+    pub spares: Option<Spares>,
 }
 
 /// Ends access, in the caller's transaction.

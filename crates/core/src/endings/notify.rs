@@ -138,6 +138,9 @@ pub(super) async fn record(
         "session_id": fallen.session.zip(fallen.user).map(|(session, user)| Sid { user, session }.to_string()),
         "familyId": fallen.grant.map(|id| id.to_string()),
     });
+    if let (serde_json::Value::Object(members), Some(spares)) = (&mut details, &fallen.spares) {
+        members.insert("spared".to_owned(), json!(spares));
+    }
     if let serde_json::Value::Object(members) = &mut details {
         members.extend(ending.details.clone());
     }
@@ -182,7 +185,9 @@ pub const fn initiator(cause: EndingCause) -> Option<Initiator> {
         C::IdentifierChanged => Initiator::EmailIdentifierChanged,
         C::RpLogout => Initiator::RpLogout,
         C::IdleTimeout | C::LifetimeReached => Initiator::SessionExpired,
-        C::AccessRevoked
+        // A replay ends the session where a policy says so.
+        C::RefreshTokenReuse
+        | C::AccessRevoked
         | C::IdentityUnlinked
         | C::SessionDeleted
         | C::SessionRevoked
@@ -194,7 +199,6 @@ pub const fn initiator(cause: EndingCause) -> Option<Initiator> {
         | C::ClientFamiliesRevoked
         | C::FamilyRevoked
         | C::TokenRevoked
-        | C::RefreshTokenReuse
         | C::CodeReplay
         | C::RotationToggled
         | C::FamilyLimit
@@ -249,13 +253,16 @@ const fn log_code(cause: EndingCause) -> LogCode {
 
 #[cfg(test)]
 mod tests {
+    use curfew_model::Artefact;
+
     use super::*;
     use crate::endings::{Reach, falls};
 
     #[test]
     fn whatever_ends_a_session_has_an_initiator() {
         for cause in EndingCause::ALL {
-            let ends_sessions = falls(*cause).sessions != Reach::Stays;
+            let by_policy = Artefact::chosen_for(*cause).contains(&Artefact::Sessions);
+            let ends_sessions = falls(*cause).sessions != Reach::Stays || by_policy;
             assert_eq!(initiator(*cause).is_some(), ends_sessions, "{}", cause.as_str());
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use curfew_model::config::{Client, ResourceServer};
 use curfew_model::{
-    Ctx, Decision, EndingCause, Failure, FamilyId, LogCode, OAuthCode, Refusal, Sid, Timestamp,
+    Artefact, Ctx, Decision, EndingCause, Failure, FamilyId, LogCode, OAuthCode, Refusal, Sid, Timestamp,
 };
 use curfew_store::families::{self, Exchange, FamilyRow};
 use curfew_store::status_lists::Entry;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Request;
 use super::authorization_code::{idle_end, secret_matches};
 use crate::TenantConfig;
-use crate::endings::{self, Actor, Ending, Target, takes_families_of_session};
+use crate::endings::{self, Actor, Ending, Target, takes_families, will_fall};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope, scope_values};
 use crate::logs::LogEntry;
 use crate::status_lists::{self, Holder, More, Wanted};
@@ -195,6 +195,8 @@ enum Life {
     UserBlocked,
     /// It ended, or what it hangs on did: why.
     Over(&'static str),
+    /// Its session's time is over, which takes it with it by a policy of the cause, and nobody has ended that yet.
+    SessionOverdue(Sid, EndingCause),
     /// Its time is over and nobody has ended it yet.
     Expired,
 }
@@ -210,12 +212,30 @@ fn life(ctx: &Ctx, config: &TenantConfig, client: &Client, row: &FamilyRow) -> L
     if let Some(why) = over(config, client, row) {
         return Life::Over(why);
     }
+    if let Some((sid, cause)) = taken_by_time(ctx, config, client, row) {
+        return Life::SessionOverdue(sid, cause);
+    }
     let expired =
         row.expires_at.is_some_and(|at| at <= ctx.now) || row.idle_expires_at.is_some_and(|at| at <= ctx.now);
     if expired { Life::Expired } else { Life::Alive }
 }
 
-/// Why a family gives nothing, if so; one whose time is over is ended here.
+/// The session with which a family ends as soon as somebody ends it, because its time is over and a policy has that
+/// take refresh tokens. They do not wait for that.
+pub(crate) fn taken_by_time(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    row: &FamilyRow,
+) -> Option<(Sid, EndingCause)> {
+    let session =
+        row.session.as_ref().filter(|session| session.ended_at.is_none() && session.above_floors)?;
+    let cause = crate::sessions::overdue(session.expires_at, session.idle_expires_at, ctx.now)?;
+    let sid = Sid { user: row.id.user, session: row.session_key? };
+    will_fall(config, client, cause, Artefact::RefreshTokens).then_some((sid, cause))
+}
+
+/// Why a family gives nothing, if so; one whose time is over is ended here, and a session that takes it with it.
 async fn check_life(
     tx: &mut Tx,
     ctx: &Ctx,
@@ -233,6 +253,11 @@ async fn check_life(
         }
         Life::UserBlocked => Some(refuse("user is blocked")),
         Life::Over(why) => Some(unknown(why)),
+        Life::SessionOverdue(sid, cause) => {
+            // Used meanwhile, the session lives on; whoever comes again is judged by that.
+            endings::end(tx, ctx, &Ending::new(cause, Target::Session(sid), Actor::Policy)).await?;
+            Some(unknown("its session expired"))
+        }
         Life::Expired => {
             let ending = Ending::new(EndingCause::FamilyExpired, Target::Family(row.id), Actor::Policy);
             endings::end(tx, ctx, &ending).await?;
@@ -244,11 +269,10 @@ async fn check_life(
 /// Why a family is over, apart from time.
 pub(crate) fn over(config: &TenantConfig, client: &Client, row: &FamilyRow) -> Option<&'static str> {
     let epoch = config.connection(&row.connection_id).and_then(|connection| connection.epoch_for(&client.id));
-    let session_took_it = row
-        .session
-        .as_ref()
-        .and_then(|session| session.ended_cause.as_deref())
-        .is_some_and(takes_families_of_session);
+    let session_took_it = row.session.as_ref().is_some_and(|session| {
+        let cause = session.ended_cause.as_deref();
+        cause.is_some_and(|cause| takes_families(cause, session.spares.as_ref(), &row.client_id))
+    });
     if row.ended_at.is_some() {
         Some("family ended")
     } else if row.counter < row.user_family_floor || row.counter < row.pair_family_floor {

@@ -15,8 +15,8 @@ use url::{Host, Url};
 use super::page::{Collector, Page, Window, scan};
 use super::write::Write;
 use super::{
-    Document, Entity, Outcome, Refused, default_to, drop_nulls, granted, merge, merge_into, readable,
-    signing_keys, stored, text,
+    Document, Entity, Outcome, Refused, default_to, drop_nulls, ending_policies, granted, merge, merge_into,
+    readable, signing_keys, stored, text,
 };
 use crate::endings::{self, Ending, Target};
 use crate::outbound::Outbound;
@@ -373,6 +373,7 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
     let (old, new) = (doc.contains_key("oidc_backchannel_logout"), doc.contains_key("oidc_logout"));
     mirror_logout(&mut doc, old, new);
     add_defaults(&mut doc);
+    let policies = granted!(ending_policies::settle(&mut doc));
     granted!(check(&doc));
     granted!(check_logout_url(&doc, &*core.outbound));
     let key = signing_keys::make_if_missing(core, ctx, wanted_alg(&doc)).await?;
@@ -383,14 +384,17 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
     let enable = first_party && config.settings.flags.enable_client_connections != Some(false);
     let connections: Vec<String> =
         config.connections.iter().filter(|_| enable).map(|connection| connection.id.clone()).collect();
-    let args = (ctx.clone(), write, id.clone(), text(&doc)?, sealed, credentials, key, connections);
+    let with = (credentials, key, connections, policies);
+    let args = (ctx.clone(), write, id.clone(), text(&doc)?, sealed, with);
     core.store
-        .transact(Lane::Ordinary, args, |tx, (ctx, write, id, doc, sealed, credentials, key, connections)| {
+        .transact(Lane::Ordinary, args, |tx, (ctx, write, id, doc, sealed, with)| {
             Box::pin(async move {
+                let (credentials, key, connections, policies) = with;
                 signing_keys::store_new(tx, ctx, key).await?;
                 if !curfew_store::clients::insert(tx, ctx, id, doc, sealed).await? {
                     return Err(Failure::Conflict);
                 }
+                curfew_store::policies::replace(tx, ctx.tenant, Some(id), policies).await?;
                 if !connections.is_empty() {
                     curfew_store::tenants::touch(tx, ctx.tenant).await?;
                 }
@@ -493,6 +497,7 @@ pub async fn update(
                 let row = found(curfew_store::clients::find(tx, ctx.tenant, id).await?)?;
                 let mut doc = stored("clients", id.as_str(), &row.doc)?;
                 apply(&mut doc, sent.clone());
+                let policies = granted!(ending_policies::settle(&mut doc));
                 granted!(check(&doc));
                 // One that stood before may have become unreachable by the server's configuration; other changes go on.
                 if sent.contains_key("oidc_logout") || sent.contains_key("oidc_backchannel_logout") {
@@ -500,6 +505,9 @@ pub async fn update(
                 }
                 granted!(check_credentials(tx, ctx, id, &doc).await?);
                 curfew_store::clients::update_doc(tx, ctx.tenant, id, &text(&doc)?, row.version).await?;
+                if sent.contains_key("ending_policies") {
+                    curfew_store::policies::replace(tx, ctx.tenant, Some(id), &policies).await?;
+                }
                 write.log(tx, ctx).await?;
                 if let Some(secret) = secret {
                     curfew_store::clients::update_secret(tx, ctx.tenant, id, secret).await?;
@@ -521,6 +529,7 @@ fn apply(doc: &mut Document, mut sent: Document) {
     let (old, new) = (sent.contains_key("oidc_backchannel_logout"), sent.contains_key("oidc_logout"));
     merge_into(doc, &mut sent, "jwt_configuration");
     merge_into(doc, &mut sent, "client_metadata");
+    merge_into(doc, &mut sent, "ending_policies");
     // The way to authenticate is one or the other: what is sent replaces what was.
     if sent.get("client_authentication_methods").is_some_and(|value| !value.is_null()) {
         doc.remove("token_endpoint_auth_method");

@@ -1,7 +1,10 @@
 //! Endings as things one can see: asked for, listed, and with a receipt of who has heard of them.
 
+use std::collections::BTreeSet;
+
 use curfew_model::{
-    ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Sid, Timestamp, UserId, UserKey,
+    Choice, ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Sid, Timestamp, UserId,
+    UserKey,
 };
 use curfew_store::deliveries::{self, DeliveryState};
 use curfew_store::endings::{self as rows, Filter, Whole};
@@ -230,6 +233,11 @@ pub async fn rehearse(core: &Core, ctx: &Ctx, wanted: Wanted) -> Outcome<Value> 
             .await?;
         counts = granted!(counted);
     }
+    for client in &counts.kept {
+        warnings.push(format!(
+            "The refresh tokens of client {client} stay: ending_policies has them outlive session_revoked."
+        ));
+    }
     Ok(Ok(json!({
         "dry_run": true,
         "users": counts.users,
@@ -248,6 +256,8 @@ struct Counts {
     families: usize,
     /// The first people, as far as they have names.
     first: Vec<Value>,
+    /// Whose refresh tokens stay.
+    kept: BTreeSet<ClientId>,
 }
 
 impl Counts {
@@ -266,7 +276,7 @@ impl Counts {
             Target::Session(sid) => {
                 let row = sessions::find(tx, ctx.tenant, sid, None).await?;
                 self.sessions += usize::from(row.is_some_and(|row| row.ended_at.is_none()));
-                self.families += families::of_session(tx, ctx.tenant, &sid.user, &sid.session).await?.len();
+                self.of_session(tx, ctx, sid).await?;
                 self.name(tx, ctx, &sid.user).await
             }
             Target::Family(id) => {
@@ -276,6 +286,19 @@ impl Counts {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What falls with a session that is revoked, and whose refresh tokens stay by a policy.
+    async fn of_session(&mut self, tx: &mut Tx, ctx: &Ctx, sid: &Sid) -> Result<(), Failure> {
+        let cause = EndingCause::SessionRevoked;
+        for family in families::of_session(tx, ctx.tenant, sid, cause, Choice::Revoke).await? {
+            if family.falls {
+                self.families += 1;
+            } else {
+                self.kept.insert(family.client_id);
+            }
+        }
+        Ok(())
     }
 
     async fn name(&mut self, tx: &mut Tx, ctx: &Ctx, user: &UserKey) -> Result<(), Failure> {
@@ -391,6 +414,7 @@ fn summary(ending: &Whole) -> Document {
         ("refresh_token_id", json!(family)),
         ("actor", detail.get("actor").cloned().unwrap_or_default()),
         ("reason", detail.get("reason").cloned().unwrap_or_default()),
+        ("spared", detail.get("spared").cloned().unwrap_or_default()),
     ] {
         if !value.is_null() {
             doc.insert(name.to_owned(), value);

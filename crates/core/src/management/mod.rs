@@ -11,6 +11,7 @@ pub mod connections;
 pub mod consents;
 pub mod credentials;
 pub mod deliveries;
+mod ending_policies;
 pub mod endings;
 pub mod event_deliveries;
 pub mod event_streams;

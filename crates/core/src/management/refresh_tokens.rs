@@ -10,7 +10,7 @@ use super::users::key_of;
 use super::write::Write;
 use super::{Document, Entity, Outcome, Refused, granted, stored};
 use crate::endings::{self, Ending, Target};
-use crate::grants::refresh_token::over;
+use crate::grants::refresh_token::{over, taken_by_time};
 use crate::{Core, TenantConfig};
 
 fn view(row: &FamilyRow) -> Result<Document, Failure> {
@@ -55,6 +55,7 @@ fn lives_for(
     row.user_counter.is_some()
         && !row.blocked
         && over(config, client, row).is_none()
+        && taken_by_time(ctx, config, client, row).is_none()
         && in_time(row.expires_at)
         && in_time(row.idle_expires_at)
 }

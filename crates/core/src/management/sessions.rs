@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::users::key_of;
 use super::write::Write;
 use super::{Document, Entity, Outcome, Refused, granted, stored};
-use crate::endings::{self, Ending, Target};
+use crate::endings::{self, Ending, Preserve, Target};
 use crate::sessions::{Life, life};
 use crate::{Core, TenantConfig};
 
@@ -227,7 +227,7 @@ pub async fn revoke_access(
                 };
                 write.log(tx, ctx).await?;
                 let ending = Ending {
-                    preserve_families: *preserve_families,
+                    preserve: if *preserve_families { Preserve::Families } else { Preserve::Nothing },
                     ..Ending::new(cause, target, write.caller.actor())
                 };
                 endings::end(tx, ctx, &ending).await?;

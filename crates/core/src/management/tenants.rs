@@ -6,7 +6,10 @@ use curfew_store::Lane;
 use serde_json::{Value, json};
 
 use super::write::Write;
-use super::{Document, Outcome, Refused, default_to, granted, merge, merge_into, readable, stored, text};
+use super::{
+    Document, Outcome, Refused, default_to, ending_policies, granted, merge, merge_into, readable, stored,
+    text,
+};
 use crate::Core;
 
 /// The four life-times, in hours, each with a twin in minutes.
@@ -91,10 +94,11 @@ fn apply(doc: &mut Document, mut sent: Document) -> Result<(), Refused> {
             doc.remove(hours);
         }
     }
-    for name in ["flags", "sessions", "oidc_logout"] {
+    for name in ["flags", "sessions", "oidc_logout", "ending_policies"] {
         merge_into(doc, &mut sent, name);
     }
     merge(doc, sent);
+    ending_policies::settle(doc)?;
     check(doc)
 }
 
@@ -117,6 +121,10 @@ pub async fn update(core: &Core, ctx: &Ctx, write: Write, sent: Document) -> Out
                 let row = curfew_store::tenants::get_settings(tx, ctx.tenant).await?;
                 let mut doc = stored("tenants", &row.name, &row.settings)?;
                 granted!(apply(&mut doc, sent.clone()));
+                let policies = granted!(ending_policies::settle(&mut doc));
+                if sent.contains_key("ending_policies") {
+                    curfew_store::policies::replace(tx, ctx.tenant, None, &policies).await?;
+                }
                 curfew_store::tenants::update_settings(tx, ctx.tenant, &text(&doc)?).await?;
                 write.log(tx, ctx).await?;
                 Ok(Ok(doc))

@@ -71,6 +71,19 @@ pub fn life(row: &SessionRow, config: &TenantConfig, now: Timestamp) -> Life {
     }
 }
 
+/// For which cause a session ends that nobody has ended yet; `None` while its time is not over.
+pub(crate) fn overdue(
+    expires_at: Timestamp,
+    idle_expires_at: Timestamp,
+    now: Timestamp,
+) -> Option<EndingCause> {
+    if expires_at <= now {
+        Some(EndingCause::LifetimeReached)
+    } else {
+        (idle_expires_at <= now).then_some(EndingCause::IdleTimeout)
+    }
+}
+
 /// The session behind a cookie, if it lives. One whose time is over is ended here, with its cause.
 ///
 /// `client` is who asks; its version is read along.

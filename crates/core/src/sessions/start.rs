@@ -8,7 +8,7 @@ use curfew_tokens::opaque::{SessionCookieValue, TokenSecret};
 use serde_json::{Value, json};
 
 use crate::TenantConfig;
-use crate::endings::{self, Actor, Ending, Target};
+use crate::endings::{self, Actor, Ending, Preserve, Target};
 
 /// Live sessions of one user; a login beyond it ends the least recently used.
 pub const SESSIONS_MAX: usize = 1000;
@@ -88,7 +88,7 @@ pub async fn start(
         } else {
             // The other person is gone from this browser as after a logout; applications keep their refresh tokens.
             let ending = Ending {
-                preserve_families: true,
+                preserve: Preserve::UnlessPolicy,
                 ..Ending::new(EndingCause::Superseded, Target::Session(row.sid), Actor::User)
             };
             endings::end(tx, ctx, &ending).await?;

@@ -2,7 +2,7 @@
 
 use curfew_model::{Ctx, EndingCause, Failure, UserId, UserKey};
 use curfew_store::Tx;
-use curfew_store::access::{self, Floors};
+use curfew_store::access::{self, Floors, Raised};
 use curfew_store::users::{self, IdentityRow, NewUser};
 use serde_json::{Map, Value};
 
@@ -28,7 +28,9 @@ pub async fn link(
         return Ok(false);
     }
     // Sessions that the primary user opened with one of these identities, before it was taken away, stay over.
-    let Some(floor) = access::raise(tx, ctx.tenant, primary, Floors::default()).await? else {
+    let Some(Raised { counter: floor, .. }) =
+        access::raise(tx, ctx.tenant, primary, Floors::default(), None).await?
+    else {
         return Ok(false);
     };
     let was = changes::User::now(tx, ctx, primary).await?;

@@ -59,6 +59,8 @@ mod logout;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod receipts;
 #[cfg(test)]
 mod refresh;

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::null_as_default;
 use crate::ending::Initiator;
 use crate::ids::{ClientId, GrantKey};
+use crate::policy::EndingPolicies;
 use crate::secret::Secret;
 
 /// What kind of application a client is; decides defaults only.
@@ -185,6 +186,9 @@ pub struct ClientDoc {
     /// Where a frame of the page after a logout tells the application.
     #[serde(default)]
     pub frontchannel_logout_uri: Option<String>,
+    /// What of this client's falls for which cause; goes before the tenant's.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub ending_policies: EndingPolicies,
     /// Skips the confirmation for callbacks anybody could register.
     #[serde(default)]
     pub skip_non_verifiable_callback_uri_confirmation_prompt: Option<bool>,

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::null_as_default;
+use crate::policy::EndingPolicies;
 
 /// `flags`: switches that change behaviour.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -125,6 +126,9 @@ pub struct TenantSettings {
     /// Skips the confirmation for callbacks anybody could register.
     #[serde(default)]
     pub skip_non_verifiable_callback_uri_confirmation_prompt: Option<bool>,
+    /// What falls for which cause, where it was chosen.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub ending_policies: EndingPolicies,
     /// Switches.
     #[serde(default, deserialize_with = "null_as_default")]
     pub flags: TenantFlags,

@@ -20,8 +20,8 @@ use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
     Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, event_streams,
-    families, feed, grants, params, resource_servers, sessions, signals, signing_keys, status_lists, tenants,
-    users,
+    families, feed, grants, params, policies, resource_servers, sessions, signals, signing_keys,
+    status_lists, tenants, users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -54,6 +54,9 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
     clients::insert_credential(tx, ctx, client, "cred_1", "{}").await?;
     stream(tx, ctx, client).await?;
     connections::enable_for(tx, TENANT, "con_1", client).await?;
+    let chosen = r#"{"rp_logout": {"refresh_tokens": "revoke"}}"#;
+    let chosen = curfew_model::config::read_doc("clients", "ending_policies", chosen)?;
+    policies::replace(tx, TENANT, Some(client), &chosen).await?;
     resource_servers::insert(tx, ctx, "1", "https://api.example/", "{}", None).await?;
     resource_servers::set_lifetime(tx, ctx, "https://api.example/", 86_400).await?;
     let stream = EventStreamRow {
@@ -133,7 +136,10 @@ async fn populate(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Failu
         sessions::join_client(tx, TENANT, &sid, client, ctx.now).await?;
         assert_eq!(sessions::beyond_cap(tx, TENANT, &USER, ctx.now, 1).await?, []);
         if session == ended {
-            sessions::end(tx, TENANT, &sid, ctx.now, EndingCause::RpLogout.as_str()).await?;
+            let cause = EndingCause::RpLogout;
+            let end = sessions::End { now: ctx.now, cause, policies_of: cause };
+            assert!(sessions::end(tx, TENANT, &sid, &end).await?.is_some_and(|ended| ended.chosen));
+            sessions::set_spares(tx, TENANT, &sid, r#"{"refresh_tokens":[]}"#).await?;
             let ending = record(tx, ctx, EndingCause::RpLogout, Some(session), None).await?;
             deliver(tx, ctx, ending, sid, client).await?;
             hear(tx, ctx, ending).await?;
@@ -145,7 +151,7 @@ async fn populate(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Failu
         families::insert(tx, TENANT, &family_of(ctx, id, SessionKey([3; 12]), client)).await?;
         assert_eq!(families::beyond_cap(tx, TENANT, &USER, client, ctx.now, 1).await?, []);
         if grant == ended {
-            families::end(tx, TENANT, &id, ctx.now, EndingCause::TokenRevoked.as_str()).await?;
+            families::end(tx, TENANT, &id, ctx.now, EndingCause::TokenRevoked).await?;
             record(tx, ctx, EndingCause::TokenRevoked, None, Some(id)).await?;
         }
     }
@@ -322,12 +328,14 @@ corruptions! {
     ENDED_WITHOUT_CAUSE <- INVENT_A_CAUSE = "update families set ended_cause = 'token_revoked'";
     SESSIONS_WITHOUT_ENDING <- END_A_SESSION_ASIDE = "update sessions set ended_at = ended_at + 1";
     FAMILIES_WITHOUT_ENDING <- END_A_FAMILY_ASIDE = "update families set ended_at = ended_at + 1";
+    POLICIES_WITHOUT_CLIENT <- CHOOSE_FOR_NOBODY = "update ending_policies set client_id = 'gone'";
+    SPARED_BY_NOTHING <- SPARE_WHAT_LIVES = "update sessions set spares = '{}'";
     SEALED_WITH_NO_KEY <- LOSE_A_COOKIES_KEY = "update sessions set sealing_key = 2";
     SEALED_WITH_NO_KEY <- LOSE_A_TOKENS_KEY = "update families set sealing_key = 2";
     SESSIONS_BEYOND_CAP SESSIONS_BEYOND_BOUND <-
-        REVIVE_SESSIONS = "update sessions set ended_at = null, ended_cause = null";
+        REVIVE_SESSIONS = "update sessions set ended_at = null, ended_cause = null, spares = null";
     SESSIONS_BEYOND_CAP <-
-        REVIVE_AND_COUNT_SESSIONS = "update sessions set ended_at = null, ended_cause = null"
+        REVIVE_AND_COUNT_SESSIONS = "update sessions set ended_at = null, ended_cause = null, spares = null"
         COUNT_TWO_SESSIONS = "update user_access set sessions_bound = 2";
     SESSIONS_BEYOND_BOUND <- COUNT_NO_SESSION = "update user_access set sessions_bound = 0";
     FAMILIES_BEYOND_CAP FAMILIES_BEYOND_BOUND <-

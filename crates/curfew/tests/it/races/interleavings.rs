@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use curfew_model::EndingCause;
 use curfew_store::Engine;
 use http::Method;
 use serde_json::{Value, json};
@@ -163,6 +164,7 @@ enum Ending {
     RevokeAccess,
     RevokeSession,
     DeleteSession,
+    LogOut,
     DeleteSessions,
     DeleteRefreshTokens,
     ChangePassword,
@@ -171,12 +173,13 @@ enum Ending {
 }
 
 impl Ending {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Block,
         Self::DeleteUser,
         Self::RevokeAccess,
         Self::RevokeSession,
         Self::DeleteSession,
+        Self::LogOut,
         Self::DeleteSessions,
         Self::DeleteRefreshTokens,
         Self::ChangePassword,
@@ -186,7 +189,23 @@ impl Ending {
 
     /// Whether refresh tokens stay, as they do when the redemption came first. Access tokens never do.
     fn spares_families(self) -> bool {
-        matches!(self, Self::DeleteSession | Self::DeleteSessions | Self::ChangePassword)
+        self.cause().is_some()
+    }
+
+    /// The cause for which a policy has refresh tokens fall as well.
+    fn cause(self) -> Option<EndingCause> {
+        match self {
+            Self::DeleteSession => Some(EndingCause::SessionDeleted),
+            Self::LogOut => Some(EndingCause::RpLogout),
+            Self::DeleteSessions => Some(EndingCause::UserSessionsDeleted),
+            Self::ChangePassword => Some(EndingCause::PasswordChanged),
+            _ => None,
+        }
+    }
+
+    /// Whether it ends the families that it finds one by one, and so waits for a rotation under way and comes after it.
+    fn waits_for_rotations(self, by_policy: bool) -> bool {
+        matches!(self, Self::RevokeSession) || by_policy && matches!(self, Self::DeleteSession | Self::LogOut)
     }
 
     async fn happen(self, scene: &mut Scene) {
@@ -202,6 +221,12 @@ impl Ending {
                     Self::RevokeSession => (Method::POST, format!("sessions/{id}/revoke"), Value::Null),
                     _ => (Method::DELETE, format!("sessions/{id}"), Value::Null),
                 }
+            }
+            Self::LogOut => {
+                let Browser { connection, cookie } = &mut scene.browser;
+                let answer = connection.get("/v2/logout", cookie).await.expect("an answer");
+                assert_eq!(answer.status, 200, "{answer:?}");
+                return;
             }
             Self::DeleteSessions => (Method::DELETE, format!("{person}/sessions"), Value::Null),
             Self::DeleteRefreshTokens => (Method::DELETE, format!("{person}/refresh-tokens"), Value::Null),
@@ -247,8 +272,7 @@ async fn redemption_across_an_ending() {
 async fn rotation_across_an_ending() {
     on_postgres(|place| async move {
         for ending in Ending::ALL {
-            if matches!(ending, Ending::RevokeSession) {
-                // It ends the families it finds one by one, so it waits for the rotation and comes after it.
+            if ending.waits_for_rotations(false) {
                 continue;
             }
             let mut scene = Scene::set(&place, 60, &format!("{ending:?}")).await;
@@ -262,6 +286,70 @@ async fn rotation_across_an_ending() {
             assert_eq!(scene.serve(&tokens).await, (false, ending.spares_families()), "{ending:?}");
             if let Ok(tokens) = rotated {
                 assert_eq!(scene.serve(&tokens).await, (false, ending.spares_families()), "{ending:?}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Whose policy has refresh tokens fall.
+#[derive(Debug, Clone, Copy)]
+enum Policy {
+    Tenants,
+    Clients,
+}
+
+impl Policy {
+    async fn set(self, scene: &mut Scene, cause: EndingCause) {
+        let path = match self {
+            Self::Tenants => "tenants/settings".to_owned(),
+            Self::Clients => format!("clients/{}", scene.application.id),
+        };
+        let policies = json!({ "ending_policies": { cause.as_str(): { "refresh_tokens": "revoke" } } });
+        scene.admin.done(Method::PATCH, &path, &policies).await;
+    }
+}
+
+/// Where a policy has refresh tokens fall, so does one whose redemption was under way: the ending could not find it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redemption_across_an_ending_by_policy() {
+    for policy in [Policy::Clients, Policy::Tenants] {
+        on_postgres(|place| async move {
+            for ending in Ending::ALL {
+                let Some(cause) = ending.cause() else { continue };
+                let mut scene = Scene::set(&place, 60, &format!("{ending:?}")).await;
+                policy.set(&mut scene, cause).await;
+                let code = scene.code().await;
+                scene.stop_redemptions().await;
+                let redemption = scene.redeem(&code);
+                scene.gate.wait_for(1).await;
+                ending.happen(&mut scene).await;
+                scene.gate.open().await;
+                if let Ok(tokens) = redemption.await.expect("no panic") {
+                    assert_eq!(scene.serve(&tokens).await, (false, false), "{policy:?} {ending:?}");
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// And one whose rotation was under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotation_across_an_ending_by_policy() {
+    on_postgres(|place| async move {
+        for ending in Ending::ALL {
+            let Some(cause) = ending.cause().filter(|_| !ending.waits_for_rotations(true)) else { continue };
+            let mut scene = Scene::set(&place, 60, &format!("{ending:?}")).await;
+            Policy::Tenants.set(&mut scene, cause).await;
+            let tokens = scene.family().await;
+            scene.stop_exchanges().await;
+            let rotation = scene.refresh(&tokens.refresh);
+            scene.gate.wait_for(1).await;
+            ending.happen(&mut scene).await;
+            scene.gate.open().await;
+            if let Ok(tokens) = rotation.await.expect("no panic") {
+                assert_eq!(scene.serve(&tokens).await, (false, false), "{ending:?}");
             }
         }
     })

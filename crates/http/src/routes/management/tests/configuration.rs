@@ -84,6 +84,42 @@ both_engines! {
         assert_eq!((unknown.0, text(&unknown.1, "errorCode")), (StatusCode::NOT_FOUND, "inexistent_client"));
     }
 
+    fn policies_of_endings_are_kept_changed_by_cause_and_cleared(store) {
+        let api = Api::new(store).await;
+        let logout = json!({"rp_logout": {"refresh_tokens": "revoke"}});
+        let body = json!({"name": "x", "app_type": "spa", "ending_policies": logout});
+        let (status, made) = api.post("/clients", body).await;
+        assert_eq!((status, &made["ending_policies"]), (StatusCode::CREATED, &logout), "{made}");
+        let client = format!("/clients/{}", text(&made, "client_id"));
+        api.patch("/tenants/settings", json!({"ending_policies": logout})).await;
+        for path in [client.as_str(), "/tenants/settings"] {
+            assert_eq!(api.get(path).await.1["ending_policies"], logout, "{path}");
+            let more = json!({"idle_timeout": {"access_tokens": "revoke"}, "session_revoked": null});
+            let (status, changed) = api.patch(path, json!({"ending_policies": more})).await;
+            assert_eq!(status, StatusCode::OK, "{changed}");
+            let both = json!({"rp_logout": {"refresh_tokens": "revoke"}, "idle_timeout": {"access_tokens": "revoke"}});
+            assert_eq!(changed["ending_policies"], both, "{path}");
+            for (wrong, property) in [
+                (json!({"user_blocked": {"refresh_tokens": "keep"}}), "ending_policies"),
+                (json!({"rp_logout": {"access_tokens": "keep"}}), "ending_policies.rp_logout"),
+                (json!({"rp_logout": {"refresh_tokens": "perhaps"}}), "ending_policies.rp_logout.refresh_tokens"),
+                (json!([]), "ending_policies"),
+            ] {
+                let (status, refused) = api.patch(path, json!({"ending_policies": wrong})).await;
+                assert_eq!((status, text(&refused, "errorCode")), (StatusCode::BAD_REQUEST, "invalid_body"), "{refused}");
+                assert!(text(&refused, "message").ends_with(&format!("on property {property}.")), "{refused}");
+            }
+            // Other changes leave them alone.
+            api.patch(path, json!({"allowed_logout_urls": ["https://a.example/"]})).await;
+            assert_eq!(api.get(path).await.1["ending_policies"], both, "{path}");
+            api.patch(path, json!({"ending_policies": {"idle_timeout": {"access_tokens": null}}})).await;
+            assert_eq!(api.get(path).await.1["ending_policies"], logout, "{path}");
+            let (status, cleared) = api.patch(path, json!({"ending_policies": null})).await;
+            assert_eq!(status, StatusCode::OK, "{cleared}");
+            assert!(cleared.get("ending_policies").is_none(), "{cleared}");
+        }
+    }
+
     fn a_secret_may_be_set_by_who_may_write_keys(store) {
         let api = Api::new(store).await;
         let client = api.machine().await;
