@@ -35,6 +35,8 @@ pub(crate) use choice;
 
 statements! {
     INSERT = "insert into ending_policies (tenant, cause, client_id, artefact, choice) values ($1, $2, $3, $4, $5)";
+    /// Every choice.
+    pub(crate) EVERY = "select tenant, client_id, cause, artefact, choice from ending_policies";
     /// What one owner had chosen; also when a client is deleted.
     pub(crate) CLEAR = "delete from ending_policies where tenant = $1 and client_id = $2";
 }

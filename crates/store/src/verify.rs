@@ -1,10 +1,13 @@
 //! Checks of the whole store that no single flow makes. Tests end with them; an operator may run them too. They scan, so
 //! they are no part of any request.
 
-use curfew_model::{EndingCause, Failure, Timestamp};
+use std::collections::BTreeSet;
+
+use curfew_model::config::read_doc;
+use curfew_model::{EndingCause, EndingPolicies, Failure, Timestamp};
 
 use crate::event_streams::STREAMS_MAX;
-use crate::{Statement, Tx, params, statements};
+use crate::{Statement, Tx, params, policies, statements};
 
 statements! {
     /// Each user has its access row and its index row.
@@ -113,6 +116,10 @@ statements! {
     /// A policy is the tenant's, or that of a client that is there.
     pub POLICIES_WITHOUT_CLIENT = "select count(*) from ending_policies p where p.client_id <> '' and not exists \
         (select 1 from clients c where c.tenant = p.tenant and c.client_id = p.client_id)";
+    /// What a document says is what endings read: each document that may say something.
+    pub POLICIES_UNLIKE_DOCUMENTS = "select tenant, '' as client_id, settings as doc from tenants \
+            where settings like '%ending_policies%' \
+        union all select tenant, client_id, doc from clients where doc like '%ending_policies%'";
     /// Only what has ended has spared anything.
     pub SPARED_BY_NOTHING = "select count(*) from sessions where spares is not null and ended_at is null";
     /// Each ending has its fan-out row.
@@ -249,6 +256,7 @@ async fn count(tx: &mut Tx, check: &'static Statement, bounds: &Bounds) -> Resul
         "FAMILIES_BEYOND_CAP" => tx.one(check, params![now, max(bounds.families_max)]).await?,
         "EVENT_STREAMS_BEYOND_CAP" => tx.one(check, params![max(STREAMS_MAX)]).await?,
         "SESSIONS_BEYOND_BOUND" | "FAMILIES_BEYOND_BOUND" => tx.one(check, params![now]).await?,
+        "POLICIES_UNLIKE_DOCUMENTS" => return policies_unlike_documents(tx, check).await,
         "UNKNOWN_CAUSES" => {
             let mut unknown = 0;
             for row in tx.all(check, params![]).await? {
@@ -260,4 +268,29 @@ async fn count(tx: &mut Tx, check: &'static Statement, bounds: &Bounds) -> Resul
         _ => tx.one(check, params![]).await?,
     };
     row.get(0)
+}
+
+/// How many choices stand in a document or in a row, and not in both.
+async fn policies_unlike_documents(tx: &mut Tx, documents: &'static Statement) -> Result<i64, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        #[serde(default)]
+        ending_policies: Option<EndingPolicies>,
+    }
+    let mut said = BTreeSet::new();
+    for row in tx.all(documents, params![]).await? {
+        let (tenant, client, doc): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let doc: Document = read_doc("clients", &client, &doc)?;
+        for (cause, artefact, choice) in doc.ending_policies.iter().flat_map(EndingPolicies::iter) {
+            let choice = choice.as_str().to_owned();
+            said.insert((tenant, client.clone(), cause.to_owned(), artefact.to_owned(), choice));
+        }
+    }
+    let mut read = BTreeSet::new();
+    for row in tx.all(&policies::EVERY, params![]).await? {
+        let (tenant, client): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (cause, artefact, choice): (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        read.insert((tenant, client, cause, artefact, choice));
+    }
+    Ok(i64::try_from(said.symmetric_difference(&read).count()).unwrap_or(i64::MAX))
 }

@@ -50,11 +50,12 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
     signing_keys::insert(tx, ctx, &key, KeyState::Current).await?;
     tenants::set_domain(tx, ctx, "id.example", "https://id.example/").await?;
     connections::insert(tx, ctx, "con_1", "people", "auth0", "{}").await?;
-    clients::insert(tx, ctx, client, "{}", &Secret::new("secret".to_owned())).await?;
+    let chosen = r#"{"rp_logout": {"refresh_tokens": "revoke"}}"#;
+    let doc = format!(r#"{{"ending_policies": {chosen}}}"#);
+    clients::insert(tx, ctx, client, &doc, &Secret::new("secret".to_owned())).await?;
     clients::insert_credential(tx, ctx, client, "cred_1", "{}").await?;
     stream(tx, ctx, client).await?;
     connections::enable_for(tx, TENANT, "con_1", client).await?;
-    let chosen = r#"{"rp_logout": {"refresh_tokens": "revoke"}}"#;
     let chosen = curfew_model::config::read_doc("clients", "ending_policies", chosen)?;
     policies::replace(tx, TENANT, Some(client), &chosen).await?;
     resource_servers::insert(tx, ctx, "1", "https://api.example/", "{}", None).await?;
@@ -328,7 +329,9 @@ corruptions! {
     ENDED_WITHOUT_CAUSE <- INVENT_A_CAUSE = "update families set ended_cause = 'token_revoked'";
     SESSIONS_WITHOUT_ENDING <- END_A_SESSION_ASIDE = "update sessions set ended_at = ended_at + 1";
     FAMILIES_WITHOUT_ENDING <- END_A_FAMILY_ASIDE = "update families set ended_at = ended_at + 1";
-    POLICIES_WITHOUT_CLIENT <- CHOOSE_FOR_NOBODY = "update ending_policies set client_id = 'gone'";
+    POLICIES_UNLIKE_DOCUMENTS <- CHOOSE_OTHERWISE = "update ending_policies set choice = 'keep'";
+    POLICIES_UNLIKE_DOCUMENTS <- FORGET_A_CHOICE = "delete from ending_policies";
+    POLICIES_WITHOUT_CLIENT POLICIES_UNLIKE_DOCUMENTS <- CHOOSE_FOR_NOBODY = "update ending_policies set client_id = 'gone'";
     SPARED_BY_NOTHING <- SPARE_WHAT_LIVES = "update sessions set spares = '{}'";
     SEALED_WITH_NO_KEY <- LOSE_A_COOKIES_KEY = "update sessions set sealing_key = 2";
     SEALED_WITH_NO_KEY <- LOSE_A_TOKENS_KEY = "update families set sealing_key = 2";
