@@ -348,6 +348,23 @@ onEachEngine('auth0-spa-js', (engine) => {
       assert.ok((await getTokenSilently(elsewhere, { cacheMode: 'off' })).token, 'another browser of the same person stays signed in');
     });
 
+    test('logout takes the refresh tokens of the session with it where that was chosen', async (t) => {
+      for (const choice of ['keep', 'revoke']) {
+        await curfew.management.clients.update(refreshing.client.client_id, { ending_policies: { rp_logout: { refresh_tokens: choice } } });
+        const user = await createUser(curfew);
+        const person = await newPerson(browser, t);
+        const page = await logIn(person, framed, user);
+        const other = await pressLogIn(person, refreshing);
+        await waitForStatus(other, `signed in as ${user.email}`);
+        await page.getByRole('button', { name: 'Log out' }).click();
+        await waitForStatus(page, 'signed out');
+        const { token, error, description } = await getTokenSilently(other, { cacheMode: 'off' });
+        if (choice === 'keep') assert.ok(token, description);
+        else assert.deepEqual({ error, description }, { error: 'invalid_grant', description: 'Unknown or invalid refresh token.' });
+      }
+      await curfew.management.clients.update(refreshing.client.client_id, { ending_policies: null });
+    });
+
     test('Back to the login page and the same form posted again, after a logout, yield nothing', async (t) => {
       const user = await createUser(curfew);
       const page = await pressLogIn(await newPerson(browser, t), framed);
