@@ -3,11 +3,16 @@
 //! Over https they are `__Host-`, Secure and HttpOnly. The session's is SameSite=None, because silent login runs in a
 //! frame on the application's site; a transaction's is Lax, because its pages are never framed. Over plain http, which
 //! is for localhost, both are Lax and have no prefix.
+//!
+//! Beside the session's stands one that scripts of the server's own can read, the browser's state
+//! ([`session_state`](crate::session_state)): a hash of the session cookie, which opens nothing.
 
 use curfew_core::authorize::{CookieChange, TransactionCookie};
 use curfew_model::Ctx;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
+
+use crate::session_state::browser_state;
 
 /// Transactions of one browser; more tabs than that evict the oldest.
 const TRANSACTIONS_MAX: usize = 10;
@@ -18,6 +23,10 @@ fn is_https(ctx: &Ctx) -> bool {
 
 fn session_name(ctx: &Ctx) -> &'static str {
     if is_https(ctx) { "__Host-curfew" } else { "curfew" }
+}
+
+fn state_name(ctx: &Ctx) -> &'static str {
+    if is_https(ctx) { "__Host-curfew-state" } else { "curfew-state" }
 }
 
 fn transaction_prefix(ctx: &Ctx) -> &'static str {
@@ -37,6 +46,12 @@ fn all(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 pub fn session<'a>(headers: &'a HeaderMap, ctx: &Ctx) -> Option<&'a str> {
     let name = session_name(ctx);
     all(headers).find(|(own, _)| *own == name).map(|(_, value)| value)
+}
+
+/// Whether the browser's state is that of its session cookie.
+pub fn has_state(headers: &HeaderMap, ctx: &Ctx, session_cookie: &str) -> bool {
+    let (name, state) = (state_name(ctx), browser_state(session_cookie));
+    all(headers).any(|(own, value)| own == name && value == state)
 }
 
 /// The value of a transaction's cookie.
@@ -59,18 +74,31 @@ fn transaction_attributes(ctx: &Ctx) -> &'static str {
     if is_https(ctx) { "Path=/; Secure; HttpOnly; SameSite=Lax" } else { "Path=/; HttpOnly; SameSite=Lax" }
 }
 
-/// Sets the session cookie.
+fn state_attributes(ctx: &Ctx) -> &'static str {
+    if is_https(ctx) { "Path=/; Secure; SameSite=None" } else { "Path=/; SameSite=Lax" }
+}
+
+/// Sets the browser's state, for a session cookie that has a `Max-Age` or none.
+pub fn set_state(headers: &mut HeaderMap, ctx: &Ctx, session_cookie: &str, max_age_seconds: Option<i64>) {
+    let (name, value, attributes) = (state_name(ctx), browser_state(session_cookie), state_attributes(ctx));
+    let age = max_age_seconds.map_or(String::new(), |seconds| format!("; Max-Age={seconds}"));
+    push(headers, &format!("{name}={value}; {attributes}{age}"));
+}
+
+/// Sets the session cookie, and with it the browser's state.
 pub fn set_session(headers: &mut HeaderMap, ctx: &Ctx, change: &CookieChange) {
     let name = session_name(ctx);
     let value = change.value.expose();
     let attributes = session_attributes(ctx);
     let age = change.max_age_seconds.map_or(String::new(), |seconds| format!("; Max-Age={seconds}"));
     push(headers, &format!("{name}={value}; {attributes}{age}"));
+    set_state(headers, ctx, value, change.max_age_seconds);
 }
 
-/// Takes the session cookie away.
+/// Takes the session cookie away, and with it the browser's state.
 pub fn clear_session(headers: &mut HeaderMap, ctx: &Ctx) {
     push(headers, &format!("{}=; {}; Max-Age=0", session_name(ctx), session_attributes(ctx)));
+    push(headers, &format!("{}=; {}; Max-Age=0", state_name(ctx), state_attributes(ctx)));
 }
 
 /// Sets a transaction's cookie, and takes the oldest away when there are too many. Browsers send older ones first

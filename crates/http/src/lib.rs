@@ -10,6 +10,7 @@ pub mod pages;
 pub mod render;
 pub mod routes;
 pub mod server;
+pub mod session_state;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use curfew_model::config::Client;
-use curfew_model::{Ctx, Failure, GrantKey, LogCode, OAuthCode};
+use curfew_model::{ClientId, Ctx, Failure, GrantKey, LogCode, OAuthCode};
 use curfew_store::status_lists::Entry;
 use curfew_store::{Lane, sessions as session_store};
 use curfew_tokens::SealKind;
@@ -32,6 +32,8 @@ pub struct Response {
     pub cookie: Option<CookieChange>,
     /// Whether the login transaction is over, so that its cookie goes.
     pub ends_transaction: bool,
+    /// For an authorization: to which client. The answer then carries `session_state` (OIDC Session Management §3).
+    pub granted_to: Option<ClientId>,
 }
 
 /// An error to the client (RFC 6749 §4.1.2.1), with `state` and `iss` (RFC 9207). Without a proven client and
@@ -82,6 +84,7 @@ fn deliver(
         web_origins: client.doc.web_origins.clone(),
         cookie,
         ends_transaction: true,
+        granted_to: None,
     }))
 }
 
@@ -154,7 +157,11 @@ pub async fn success(
         let text = "Successful silent authentication";
         log_silent(core, ctx, LogCode::SilentLogin, client, Some(&standing.sid), text);
     }
-    Ok(deliver(ctx, config, client, &request, parameters, cookie))
+    let mut outcome = deliver(ctx, config, client, &request, parameters, cookie);
+    if let Outcome::Respond(response) = &mut outcome {
+        response.granted_to = Some(client.id.clone());
+    }
+    Ok(outcome)
 }
 
 fn seal_code(

@@ -31,6 +31,7 @@ in_a_box! {
             "subject_types_supported",
             "id_token_signing_alg_values_supported",
             "claims_supported",
+            "check_session_iframe",
             "backchannel_logout_supported",
             "backchannel_logout_session_supported",
             "frontchannel_logout_supported",

@@ -2,7 +2,7 @@
 //!
 //! A page is sent with exactly the permissions it needs: nothing is loaded from anywhere but the frames that tell
 //! applications of a logout, styles and the few scripts carry the answer's nonce, forms go where they must, and nothing
-//! may be framed but the `web_message` answer.
+//! may be framed but the `web_message` answer, by the client, and the frame for session management, by anybody.
 
 use curfew_model::Entropy;
 use http::header::{
@@ -115,6 +115,12 @@ impl<'a> Policy<'a> {
     /// The page may be framed by these origins, all that are valid among them.
     pub(super) fn framed_by<'b>(mut self, origins: impl IntoIterator<Item = &'b str>) -> Self {
         self.ancestors.extend(origins.into_iter().filter_map(origin_source));
+        self
+    }
+
+    /// The page may be framed by every origin: it has nothing to show, and nothing to press.
+    pub(super) fn framed_by_anybody(mut self) -> Self {
+        self.ancestors = vec!["*".to_owned()];
         self
     }
 

@@ -1,4 +1,4 @@
-//! Every page that a person sees, and the two that carry an answer to a client.
+//! Every page that a person sees, the two that carry an answer to a client, and the frame that answers applications.
 //!
 //! A page is a struct of what it shows. It renders to HTML that works on a phone, by keyboard and without script, loads
 //! nothing from anywhere but the applications that a logout tells, and it names the headers it has to be sent with:
@@ -18,6 +18,7 @@
 //! `&` and line separators are escaped; addresses that clients and tenants chose are [`Destination`]s; no text tells
 //! whether a user exists.
 
+mod check_session;
 mod consent;
 mod destination;
 mod error;
@@ -39,6 +40,7 @@ mod tests;
 
 use askama::Template;
 
+pub use check_session::CheckSessionPage;
 pub use consent::{ConsentPage, ConsentScope};
 pub use destination::{Destination, Origin};
 pub use error::{Back, ErrorKind, ErrorPage};

@@ -11,7 +11,7 @@ use super::{Chrome, Frame, Page, render};
 
 /// The answer of `/authorize` as `{"type":"authorization_response","response":{…}}`, posted to the window that opened
 /// the page, else to the one that frames it, and delivered by the browser only if that window's origin is
-/// `target_origin`. The only page that may be framed.
+/// `target_origin`.
 #[derive(Clone)]
 pub struct WebMessagePage<'a> {
     /// The origin of the `redirect_uri`, which the caller has found among the client's `web_origins`.

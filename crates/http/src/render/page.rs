@@ -14,6 +14,7 @@ use crate::cookies;
 use crate::pages::{
     Back, Chrome, Destination, ErrorKind, ErrorPage, FormPostPage, Lang, Nonce, Origin, Page, WebMessagePage,
 };
+use crate::session_state::{browser_state, session_state};
 
 /// What pages look like for this request.
 pub struct Look {
@@ -139,10 +140,19 @@ impl Look {
                 response
             }
             Outcome::Respond(answer) => {
+                let mut answer = answer;
+                add_session_state(ctx, sent, &mut answer);
                 let mut response = self.respond(ctx, &answer);
                 let headers = response.headers_mut();
-                if let Some(change) = &answer.cookie {
-                    cookies::set_session(headers, ctx, change);
+                match (&answer.cookie, cookies::session(sent, ctx)) {
+                    (Some(change), _) => cookies::set_session(headers, ctx, change),
+                    // A session of before there were states, or a browser that has lost it.
+                    (None, Some(cookie))
+                        if answer.granted_to.is_some() && !cookies::has_state(sent, ctx, cookie) =>
+                    {
+                        cookies::set_state(headers, ctx, cookie, None);
+                    }
+                    (None, _) => {}
                 }
                 if let Some(id) = transaction {
                     cookies::clear_transaction(headers, ctx, id);
@@ -191,6 +201,17 @@ impl Look {
         let text = "The redirect_uri cannot be used with this response_mode";
         self.error(ctx, StatusCode::BAD_REQUEST, ErrorKind::Request, "invalid_request", text)
     }
+}
+
+/// OIDC Session Management §3: an authorization tells the client the state of the browser, for the origin to which the answer
+/// goes. An address without an origin has no frame that could ask.
+fn add_session_state(ctx: &Ctx, sent: &HeaderMap, answer: &mut authorize::Response) {
+    let origin = Destination::parse(&answer.redirect_uri).and_then(|destination| Origin::of(&destination));
+    let (Some(client), Some(origin)) = (&answer.granted_to, origin) else { return };
+    let new = answer.cookie.as_ref().map(|change| change.value.expose().as_str());
+    let state = new.or(cookies::session(sent, ctx)).map_or(String::new(), browser_state);
+    let value = session_state(&*ctx.entropy, client.as_str(), origin.as_str(), &state);
+    answer.parameters.push(("session_state", value));
 }
 
 /// A redirect that nobody keeps.

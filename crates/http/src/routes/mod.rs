@@ -10,6 +10,7 @@ mod login;
 mod logout;
 pub mod management;
 mod oauth;
+mod session_check;
 mod setup;
 mod signals;
 mod status_lists;
@@ -63,6 +64,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ssf/subjects:remove", post(signals::remove_subject))
         .route("/ssf/verify", post(signals::verify))
         .route("/ssf/poll/{stream_id}", post(signals::poll))
+        .route("/session/check", get(session_check::get))
         .route("/session/live", get(live::open).post(live::ticket))
         // A proxy asks with the method, and some with the path, of the request it holds back.
         .route("/guard/check", any(guard::check))

@@ -159,6 +159,7 @@ fn document(ctx: &Ctx, config: &TenantConfig, openid: bool) -> Value {
                 "updated_at"
             ]),
         );
+        set("check_session_iframe", url("session/check"));
         set("backchannel_logout_supported", json!(true));
         set("backchannel_logout_session_supported", json!(true));
         set("frontchannel_logout_supported", json!(true));
