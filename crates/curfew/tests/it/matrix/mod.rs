@@ -24,7 +24,7 @@ use curfew_testkit::Receiver;
 use crate::support::{Curfew, Operator};
 use estate::{Estate, Plan};
 use foreign::{Foreign, Language};
-use outlets::{Heard, Outlet};
+use outlets::{Heard, Outlet, Signals};
 
 /// Declares what access consists of, and which artefact stands for it in the matrix.
 macro_rules! artefacts {
@@ -190,6 +190,8 @@ pub(crate) struct Door {
     foreign: Arc<Foreign>,
     /// Where logout tokens for the applications go.
     receiver: Receiver,
+    /// Who hears security events.
+    signals: Signals,
 }
 
 impl Door {
@@ -197,7 +199,8 @@ impl Door {
         let foreign = Arc::new(Foreign::start(&curfew).await);
         let other = curfew.another_node().await;
         let operator = curfew.operator().await;
-        Self { cause, curfew, other, operator, foreign, receiver: Receiver::start().await }
+        let signals = Signals::start(&curfew, &operator).await;
+        Self { cause, curfew, other, operator, foreign, receiver: Receiver::start().await, signals }
     }
 
     /// Walks through the door by one trigger: everything is alive before; afterwards what [`row`] names has ended, in
@@ -232,6 +235,7 @@ impl Door {
         }
         let (before, began) = (self.endings().await, self.curfew.now());
         let bodies = self.receiver.bodies().len();
+        self.signals.listen().await;
         Box::pin(walk(self, &mut estate)).await;
         let ends = |a: &Artefact| row.ends.contains(&a.thing()) && !spared.contains(&a.thing());
         let ends: Vec<Artefact> = Artefact::ALL.iter().copied().filter(ends).collect();

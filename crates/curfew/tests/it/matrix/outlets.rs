@@ -1,15 +1,18 @@
 //! What those are told of an ending who do not ask: looked at after a door was walked through.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use curfew_model::{EndingCause, Timestamp};
 use curfew_store::endings::Recorded;
+use curfew_testkit::Receiver;
 use serde_json::{Value, json};
 
 use super::{Door, Estate, Hears, Language, row};
 use crate::backchannel::token;
-use crate::support::Operator;
+use crate::signals::{Rx, caep, of_session, of_user};
+use crate::support::{Curfew, Operator};
 
 /// How long guards may take to acknowledge: they do with their next probe, a second later at most.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +43,10 @@ outlets! {
     Log,
     /// Logout tokens for the applications that took part in the session.
     LogoutToken,
+    /// Security events, pushed.
+    PushedSignal,
+    /// Security events, fetched.
+    PolledSignal,
     /// What it says of itself. The last: time may pass for it.
     Receipt,
 }
@@ -68,8 +75,58 @@ impl Outlet {
             Self::Feed => heard.feed().await,
             Self::Log => heard.log().await,
             Self::LogoutToken => heard.logout_tokens().await,
+            Self::PushedSignal => heard.signals(self.told_by_push(heard).await),
+            Self::PolledSignal => heard.signals(self.told_by_poll(heard).await),
             Self::Receipt => heard.receipts().await,
         }
+    }
+}
+
+impl Outlet {
+    async fn told_by_push(self, heard: &Heard<'_>) -> Vec<Value> {
+        let Signals { rx, pushed, heard: before, .. } = &heard.door.signals;
+        let mut told = Vec::new();
+        for body in &pushed.bodies()[before.load(Ordering::Relaxed)..] {
+            told.push(rx.check(body).await);
+        }
+        told
+    }
+
+    async fn told_by_poll(self, heard: &Heard<'_>) -> Vec<Value> {
+        let Signals { rx, polled, .. } = &heard.door.signals;
+        let mut told = Vec::new();
+        loop {
+            let taken = rx.take(polled).await;
+            if taken.is_empty() {
+                return told;
+            }
+            told.extend(taken);
+        }
+    }
+}
+
+/// A receiver of the Shared Signals Framework that wants to hear of every session that ends, in both ways.
+pub(super) struct Signals {
+    rx: Rx,
+    pushed: Receiver,
+    polled: String,
+    /// How many tokens had been pushed before a door was opened.
+    heard: AtomicUsize,
+}
+
+impl Signals {
+    pub(super) async fn start(curfew: &Curfew, operator: &Operator) -> Self {
+        let (rx, pushed) = (Rx::new(curfew, operator).await, Receiver::start().await);
+        let events = [caep("session-revoked")];
+        rx.push(&pushed, &events).await;
+        let polled = rx.polled(&events).await;
+        Self { rx, pushed, polled, heard: AtomicUsize::new(0) }
+    }
+
+    /// From here on what comes is of the door that is opened next; a stream that nobody polled for a month is back.
+    pub(super) async fn listen(&self) {
+        self.rx.set_status(&self.polled, "enabled").await.expect(200);
+        self.heard.store(self.pushed.bodies().len(), Ordering::Relaxed);
     }
 }
 
@@ -159,6 +216,39 @@ impl Heard<'_> {
         if told == expected { Vec::new() } else { vec![format!("{told:?} instead of {expected:?}")] }
     }
 
+    /// A receiver of every user's events hears of the session that ended, or of the person whose sessions all ended, and
+    /// not of what did not end.
+    fn signals(&self, told: Vec<Value>) -> Vec<String> {
+        let told: Vec<Value> = told.into_iter().map(|claims| claims["sub_id"].clone()).collect();
+        // Where the refresh tokens are spared it is all sessions all the same.
+        let of_person = row(self.door.cause).hears == Hears::OfPerson
+            || self.door.cause == EndingCause::UserSessionsDeleted;
+        let person = of_user(&self.estate.person);
+        let session = of_session(&self.estate.person, &self.estate.session_id);
+        let expected = match (self.hears, of_person) {
+            (Hears::Nothing, _) => None,
+            (_, true) => Some(&person),
+            (_, false) => Some(&session),
+        };
+        let mut faults = Vec::new();
+        for subject in [&person, &session] {
+            if told.contains(subject) != (expected == Some(subject)) {
+                faults.push(format!("{subject} instead of {expected:?} in {told:?}"));
+            }
+        }
+        if let Some(outside) = self.outside {
+            let session = of_session(&outside.person, &outside.session_id);
+            let is_other_session = outside.session_id != self.estate.session_id;
+            let is_other_person = outside.person.user_id != self.estate.person.user_id;
+            if (is_other_session && told.contains(&session))
+                || (is_other_person && told.contains(&of_user(&outside.person)))
+            {
+                faults.push(format!("of somebody else: {told:?}"));
+            }
+        }
+        faults
+    }
+
     /// Each receipt closes, and says what happened.
     async fn receipts(&self) -> Vec<String> {
         // A guard that could not be asked meanwhile, or whose API is gone, is waited for until its lease is over.
@@ -186,7 +276,7 @@ impl Heard<'_> {
             }
             for delivery in receipt["applications"]["deliveries"].as_array().expect("deliveries") {
                 let text = |name: &str| delivery[name].as_str().map(str::to_owned);
-                if delivery["state"] == "confirmed" {
+                if delivery["kind"] == "logout_token" && delivery["state"] == "confirmed" {
                     confirmed.insert(Logout {
                         client: text("client_id").expect("a client"),
                         sub: text("user_id").expect("a user"),

@@ -24,7 +24,7 @@ const PUSH: &str = "urn:ietf:rfc:8935";
 const POLL: &str = "urn:ietf:rfc:8936";
 
 /// A CAEP event type.
-fn caep(name: &str) -> String {
+pub(crate) fn caep(name: &str) -> String {
     format!("https://schemas.openid.net/secevent/caep/event-type/{name}")
 }
 
@@ -53,13 +53,13 @@ fn every_event() -> Vec<String> {
 
 /// A receiver: a machine-to-machine client that was granted scopes of the framework.
 #[derive(Debug, Clone)]
-struct Rx {
+pub(crate) struct Rx {
     curfew: Curfew,
     application: Application,
 }
 
 impl Rx {
-    async fn new(curfew: &Curfew, operator: &Operator) -> Self {
+    pub(crate) async fn new(curfew: &Curfew, operator: &Operator) -> Self {
         Self::with(curfew, operator, &["ssf.manage", "ssf.read"]).await
     }
 
@@ -97,7 +97,7 @@ impl Rx {
     }
 
     /// A stream that is pushed these events.
-    async fn push(&self, to: &Receiver, events: &[String]) -> String {
+    pub(crate) async fn push(&self, to: &Receiver, events: &[String]) -> String {
         let delivery = json!({
             "method": PUSH, "endpoint_url": to.url(), "authorization_header": "Bearer of-the-receiver",
         });
@@ -105,7 +105,7 @@ impl Rx {
     }
 
     /// A stream that is polled for these events.
-    async fn polled(&self, events: &[String]) -> String {
+    pub(crate) async fn polled(&self, events: &[String]) -> String {
         self.stream(json!({"delivery": {"method": POLL}, "events_requested": events})).await
     }
 
@@ -119,7 +119,7 @@ impl Rx {
     }
 
     /// Fetches what waits, acknowledges it, and answers the checked claims, in their order.
-    async fn take(&self, stream: &str) -> Vec<Value> {
+    pub(crate) async fn take(&self, stream: &str) -> Vec<Value> {
         let polled = self.poll(stream, json!({})).await;
         let sets = polled["sets"].as_object().expect("sets").clone();
         let acknowledged = json!({"ack": sets.keys().collect::<Vec<_>>(), "maxEvents": 0});
@@ -133,12 +133,12 @@ impl Rx {
         events
     }
 
-    async fn set_status(&self, stream: &str, status: &str) -> Answer {
+    pub(crate) async fn set_status(&self, stream: &str, status: &str) -> Answer {
         self.post("/ssf/status", json!({"stream_id": stream, "status": status})).await
     }
 
     /// The claims of a security event token for this receiver: signature, header and what is always so are checked.
-    async fn check(&self, token: &str) -> Value {
+    pub(crate) async fn check(&self, token: &str) -> Value {
         let parsed = curfew_tokens::parse_compact(token).expect("a JWS");
         assert_eq!(parsed.header.typ.as_deref(), Some("secevent+jwt"));
         assert_eq!(parsed.header.alg.as_str(), "RS256");
@@ -199,11 +199,11 @@ fn one<'a>(events: &'a [Value], event_type: &str) -> &'a Value {
     found[0]
 }
 
-fn of_user(person: &Person) -> Value {
+pub(crate) fn of_user(person: &Person) -> Value {
     json!({"format": "iss_sub", "iss": ISSUER, "sub": person.user_id})
 }
 
-fn of_session(person: &Person, sid: &str) -> Value {
+pub(crate) fn of_session(person: &Person, sid: &str) -> Value {
     json!({"format": "complex", "user": of_user(person), "session": {"format": "opaque", "id": sid}})
 }
 
