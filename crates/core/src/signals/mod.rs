@@ -3,7 +3,7 @@
 //!
 //! A stream is a receiver of the same [deliveries](crate::deliveries) that applications get: [`fanout`] writes them beside
 //! the logout tokens of an ending, or of a change that ended nothing. Those of a stream with push delivery are carried out by
-//! the courier ([`push`], RFC 8935); those of one with poll delivery wait until they are fetched ([`poll`], RFC 8936).
+//! the courier ([`push`], RFC 8935); those of one with poll delivery wait until they are fetched ([`mod@poll`], RFC 8936).
 
 mod events;
 mod fanout;
