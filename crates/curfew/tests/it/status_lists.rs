@@ -149,7 +149,8 @@ in_a_box! {
             [answers.0, answers.1, answers.2, answers.3].iter().map(|answer| Tokens::of(answer).access).collect();
         let first = reference(&tokens[0]);
         assert!(tokens.iter().all(|token| reference(token) == first), "whoever is second finds the first's");
-        assert_eq!(taken(&curfew).await, [1]);
+        // Who opens a list at the same instant opens one more; it stays empty until the older one is full.
+        assert_eq!(taken(&curfew).await.iter().sum::<i64>(), 1);
         assert_eq!(status(&curfew, &tokens[0]).await, 0);
         let path = format!("/client-grants?client_id={}", client.client_id);
         let grant = operator.get(&path).await.expect(200).json()[0]["id"].as_str().unwrap().to_owned();
