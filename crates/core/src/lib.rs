@@ -24,6 +24,7 @@ pub mod outbound;
 pub mod passwords;
 pub mod revoke;
 pub mod sessions;
+mod shared;
 pub mod signals;
 pub mod status_lists;
 pub mod sweep;

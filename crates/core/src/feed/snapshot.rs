@@ -1,8 +1,7 @@
 //! Snapshots: what has ended and can still matter, for guards that know nothing yet.
 
-use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +13,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Feed, Position, cutoff};
+use crate::shared::Shared;
 
 /// How old a snapshot may be: a hundred guards that start together share one.
 const SHARED_FOR: Duration = Duration::from_secs(1);
-/// How long one that nobody asks for is kept.
-const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Entries of one read.
 const PAGE: i64 = 5000;
 
@@ -49,34 +47,14 @@ impl Snapshot {
 
 /// For whom: tenant, issuer, API.
 type Key = (TenantId, Arc<str>, String);
-/// The lock is held while one is built, so that others wait for it instead of building their own.
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Snapshot>>>>;
-
-#[derive(Debug, Default)]
-pub(super) struct Snapshots(Mutex<HashMap<Key, (Slot, Option<Instant>)>>);
-
-impl Snapshots {
-    fn slot(&self, key: Key) -> Slot {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        slots.retain(|_, (_, asked)| asked.is_none_or(|asked| asked + KEPT_FOR > now));
-        let (slot, asked) = slots.entry(key).or_default();
-        *asked = Some(now);
-        Arc::clone(slot)
-    }
-}
+pub(super) type Snapshots = Shared<Key, Snapshot>;
 
 impl Feed {
     /// What has ended and can still matter to the guards of an API; at most a second old.
     pub async fn snapshot(&self, ctx: &Ctx, audience: &str) -> Result<Arc<Snapshot>, Failure> {
-        let slot = self.snapshots.slot((ctx.tenant, Arc::clone(&ctx.issuer), audience.to_owned()));
-        let mut slot = slot.lock().await;
-        if let Some(snapshot) = slot.as_ref().filter(|snapshot| snapshot.built.elapsed() < SHARED_FOR) {
-            return Ok(Arc::clone(snapshot));
-        }
-        let snapshot = Arc::new(self.build(ctx, audience).await?);
-        *slot = Some(Arc::clone(&snapshot));
-        Ok(snapshot)
+        let key = (ctx.tenant, Arc::clone(&ctx.issuer), audience.to_owned());
+        let is_fresh = |snapshot: &Snapshot| snapshot.built.elapsed() < SHARED_FOR;
+        self.snapshots.get(key, is_fresh, async || self.build(ctx, audience).await).await
     }
 
     /// Heads first, entries after them: what comes in between is in the snapshot, and once more in the feed.

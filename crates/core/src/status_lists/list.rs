@@ -1,7 +1,7 @@
 //! Building lists, and sharing what was built.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::{RELIED_UPON_SECONDS, SIZE, TTL_SECONDS, aggregation_uri, uri};
 use crate::access_tokens::{Hold, client_token_lives, user_token_lives};
+use crate::shared::Shared;
 use crate::{Core, TenantConfig};
 
 /// Characters of a list's name.
@@ -26,8 +27,6 @@ const PAGE: i64 = 2000;
 const SHARED_FOR: Duration = Duration::from_secs(1);
 /// And of how much building is one part: a tenth of a node's time goes into a list that is asked for all the time.
 const SHARE_OF_BUILDING: u32 = 10;
-/// How long one that nobody asks for is kept.
-const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// A Status List Token.
 #[derive(Debug)]
@@ -52,23 +51,8 @@ impl StatusListToken {
 
 /// Which list, under which of the tenant's issuers.
 type Key = (TenantId, Arc<str>, String);
-/// The lock is held while one is built, so that others wait for it instead of building their own.
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<StatusListToken>>>>;
-
-/// The lists of a node. Only lists that are there have a slot.
-#[derive(Debug, Default)]
-pub(crate) struct Lists(Mutex<HashMap<Key, (Slot, Option<Instant>)>>);
-
-impl Lists {
-    fn slot(&self, key: Key) -> Slot {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        slots.retain(|_, (_, asked)| asked.is_none_or(|asked| asked + KEPT_FOR > now));
-        let (slot, asked) = slots.entry(key).or_default();
-        *asked = Some(now);
-        Arc::clone(slot)
-    }
-}
+/// The lists of a node.
+pub(crate) type Lists = Shared<Key, StatusListToken>;
 
 impl Core {
     /// A list, at most a second old, or ten times as old as its building takes; `None` when there is no such list.
@@ -85,14 +69,10 @@ impl Core {
             .read((ctx.tenant, list_id.to_owned()), |tx, (tenant, id)| Box::pin(store::find(tx, *tenant, id)))
             .await?;
         let Some(version) = found else { return Ok(None) };
-        let slot = self.status_lists.slot((ctx.tenant, Arc::clone(&ctx.issuer), list_id.to_owned()));
-        let mut slot = slot.lock().await;
-        if let Some(list) = slot.as_ref().filter(|list| list.is_fresh(ctx.now, version)) {
-            return Ok(Some(Arc::clone(list)));
-        }
-        let list = Arc::new(self.build(ctx, list_id).await?);
-        *slot = Some(Arc::clone(&list));
-        Ok(Some(list))
+        // Only lists that are there have a key.
+        let key = (ctx.tenant, Arc::clone(&ctx.issuer), list_id.to_owned());
+        let is_fresh = |list: &StatusListToken| list.is_fresh(ctx.now, version);
+        self.status_lists.get(key, is_fresh, async || self.build(ctx, list_id).await).await.map(Some)
     }
 
     /// The addresses of all lists (§9).
