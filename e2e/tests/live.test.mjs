@@ -33,7 +33,7 @@ onEachEngine('the live line', (engine) => {
   });
 
   /** Signs somebody in and watches the session; `heard` resolves with what was said, and when. */
-  async function watching(t) {
+  async function watching(t, domain = curfew.domain) {
     const user = await createUser(curfew);
     const person = await newPerson(browser, t);
     const page = await person.newPage();
@@ -53,7 +53,7 @@ onEachEngine('the live line', (engine) => {
           every: 500,
         });
       });
-    }, curfew.domain);
+    }, domain);
     await opened;
     return { user, person, page, heard: () => page.evaluate(() => window.ended) };
   }
@@ -68,7 +68,8 @@ onEachEngine('the live line', (engine) => {
   });
 
   test('hears that somebody logged out in another tab', async (t) => {
-    const { person, heard } = await watching(t);
+    // The domain with its scheme, as a server without TLS is named.
+    const { person, heard } = await watching(t, `https://${curfew.domain}`);
     const tab = await person.newPage();
     await tab.goto(`${curfew.issuer}v2/logout?client_id=${spa.client.client_id}`);
     assert.equal((await heard()).cause, 'rp_logout');

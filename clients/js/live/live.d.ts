@@ -7,7 +7,7 @@ export interface Ended {
 }
 
 export interface Options {
-  /** Curfew's host, with its port where it is not 443. */
+  /** As for `auth0-spa-js`: Curfew's host, with its port where it is not 443, and `http://` before it where it has no TLS. */
   domain: string;
   /** The ID token of this browser's session, as it was issued: `async () => (await auth0.getIdTokenClaims()).__raw`. */
   idToken: () => Promise<string | undefined>;

@@ -1,7 +1,8 @@
 // Curfew's live line: hears within milliseconds that the session of this browser has ended.
 // watchSession({ domain, idToken, onEnded, check }) returns a function that stops it; see README.md.
 export function watchSession({ domain, idToken, onEnded, check, every = 60_000 }) {
-  const url = `https://${domain}/session/live`;
+  // As auth0-spa-js takes it: a host, or with its scheme where that is not https.
+  const url = `${/^https?:/.test(domain) ? domain : `https://${domain}`}/session/live`;
   let line, timer, failures = 0, over = false;
   const stop = () => { over = true; clearTimeout(timer); line?.close(); };
   const end = (told) => { if (!over) { stop(); onEnded(told); } };
