@@ -257,6 +257,8 @@ const RESERVED: &[(&[&str], &[&str])] = &[
         &["rusqlite", "tokio-postgres", "deadpool-postgres", "postgres", "sqlx"],
         &["curfew-store", "curfew-testkit"],
     ),
+    // Tenants' code runs in one place.
+    (&["rquickjs"], &["curfew-actions"]),
     // Rules do not know how they are asked.
     (
         &["axum", "http", "http-body", "http-body-util", "hyper", "hyper-util", "tower-http", "askama"],

@@ -1,0 +1,7 @@
+//! Actions, in this process and in a worker.
+
+// `cfg(test)` is what tells clippy that this is test code.
+#[cfg(test)]
+mod engine;
+#[cfg(test)]
+mod support;
