@@ -87,7 +87,7 @@ causes! {
     SigningKeyRevoked = "signing_key_revoked",
     /// A sealing key was revoked.
     SealingKeyRevoked = "sealing_key_revoked",
-    /// A new login displaced it: the session limit, or another user in the same browser.
+    /// A new login displaced it: a limit of sessions (`sessions.max_per_user`, or the cap), or another user in the same browser.
     Superseded = "superseded",
 }
 

@@ -118,6 +118,22 @@ statements! {
         and s.expires_at > $3 and s.idle_expires_at > $3 order by s.last_interacted_at, s.session_key";
     /// Sets the bound to the count.
     pub SET_BOUND = "update user_access set sessions_bound = $3 where tenant = $1 and user_key = $2";
+    /// Writes the user's row before the sessions that count are listed. Nothing in it changes.
+    pub TAKE_USER = "update user_access set sessions_bound = sessions_bound where tenant = $1 and user_key = $2";
+    /// The other living sessions of a user that count, the oldest login first.
+    pub COUNTED = "select s.session_key from sessions s \
+        join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
+        join identities i on i.tenant = s.tenant and i.user_key = s.user_key \
+            and i.provider = s.provider and i.identity_id = s.identity_id \
+        where s.tenant = $1 and s.user_key = $2 and s.session_key <> $3 and s.ended_at is null \
+        and s.counter >= a.session_floor and s.counter >= i.session_floor \
+        and s.expires_at > $4 and s.idle_expires_at > $4 \
+        and exists (select 1 from session_clients sc where sc.tenant = s.tenant and sc.user_key = s.user_key \
+            and sc.session_key = s.session_key) \
+        order by s.authenticated_at, s.created_at, s.session_key";
+    /// Writes the row of a living session, before it and others end. Nothing in it changes.
+    pub TAKE = "update sessions set updated_at = updated_at \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
     /// Sessions whose time is over and which nothing else has ended, by key range.
     pub OVERDUE = "select s.user_key, s.session_key, s.expires_at from sessions s \
         join user_access a on a.tenant = s.tenant and a.user_key = s.user_key \
@@ -537,6 +553,28 @@ pub async fn beyond_cap(
     let beyond = live.len().saturating_sub(cap);
     tx.run(&SET_BOUND, params![tenant, user, i64::try_from(live.len() - beyond).unwrap_or(i64::MAX)]).await?;
     Ok(live.into_iter().take(beyond).collect())
+}
+
+/// Takes the user's row, so that whoever counts their sessions waits for the caller; `false` when there is no such user.
+pub async fn take_user(tx: &mut Tx, tenant: TenantId, user: &UserKey) -> Result<bool, Failure> {
+    Ok(tx.run(&TAKE_USER, params![tenant, user]).await? == 1)
+}
+
+/// The living sessions of a user in which a client takes part, but for this one, the oldest login first. The caller has
+/// taken the user's row.
+pub async fn counted(
+    tx: &mut Tx,
+    tenant: TenantId,
+    but: &Sid,
+    now: Timestamp,
+) -> Result<Vec<SessionKey>, Failure> {
+    let rows = tx.all(&COUNTED, params![tenant, &but.user, &but.session, now]).await?;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Takes the row of a living session.
+pub async fn take(tx: &mut Tx, tenant: TenantId, sid: &Sid) -> Result<(), Failure> {
+    tx.run(&TAKE, params![tenant, &sid.user, &sid.session]).await.map(drop)
 }
 
 /// Sessions whose time is over but which nobody ended, in key order after `after`, with their absolute end.

@@ -308,6 +308,7 @@ impl LoginState {
             epoch: self.epoch,
             auth_time: Timestamp::from_micros(self.auth_time?),
             fresh: self.fresh,
+            counts: false,
         })
     }
 }
@@ -483,7 +484,8 @@ async fn logged_in(
         value: Secret::new(value),
         max_age_seconds: started.persistent.then_some(started.lifetime_seconds),
     });
-    let standing = Standing { sid: started.sid, counter, epoch, auth_time: ctx.now, fresh: true };
+    let standing =
+        Standing { sid: started.sid, counter, epoch, auth_time: ctx.now, fresh: true, counts: false };
     proceed(core, ctx, &config, &client, state.request, standing, change).await
 }
 

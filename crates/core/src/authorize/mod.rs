@@ -189,6 +189,8 @@ pub struct Standing {
     pub auth_time: Timestamp,
     /// Whether that was in this very transaction.
     pub fresh: bool,
+    /// Whether the client is known to take part in the session, which then counts for the limit of sessions.
+    pub counts: bool,
 }
 
 /// Begins an authorization.
@@ -234,6 +236,7 @@ pub async fn begin(
                 epoch: epoch(&config, &session.connection_id, &client),
                 auth_time: session.authenticated_at,
                 fresh: false,
+                counts: session.client_joined_at.is_some(),
             };
             if !note_use(core, ctx, &config, &session).await? {
                 return no_session(core, ctx, &config, &client, request);

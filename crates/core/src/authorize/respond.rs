@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use curfew_model::config::Client;
 use curfew_model::{ClientId, Ctx, Failure, GrantKey, LogCode, OAuthCode};
+use curfew_store::Lane;
 use curfew_store::status_lists::Entry;
-use curfew_store::{Lane, sessions as session_store};
 use curfew_tokens::SealKind;
 use curfew_tokens::seal::SEALED_BYTES_MAX;
 
 use super::interact::CookieChange;
-use super::{Outcome, PageError, Request, ResponseMode, Standing, log_silent, redirect};
+use super::{Outcome, PageError, Request, ResponseMode, Standing, log_silent, no_session, redirect};
 use crate::grants::authorization_code::{CODE_SECONDS, CodeValue};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, has_scope};
-use crate::sessions::{Life, life};
+use crate::sessions::limit::take_part;
 use crate::status_lists::{self, Holder, More, Wanted};
 use crate::{Core, TenantConfig};
 
@@ -100,8 +100,8 @@ pub(super) fn may_receive_messages(client: &Client, redirect_uri: &str) -> bool 
 
 /// An authorization: a code, tokens, or both.
 ///
-/// Steps: 1 for tokens handed out here, read user and session once more and note that the client took part, 2 seal the
-/// code, 3 sign, 4 answer.
+/// Steps: 1 seal the code, 2 for tokens handed out here, and under a limit of sessions, read user and session once more and
+/// note that the client took part, 3 sign, 4 answer. When the session has ended meanwhile, as if there had been none.
 #[expect(clippy::too_many_arguments, reason = "the one meeting point of request, person, consent and cookie")]
 pub async fn success(
     core: &Core,
@@ -137,8 +137,7 @@ pub async fn success(
         let server = server.filter(|_| request.wants_token);
         let wanted = status_lists::wanted(ctx, config, client, server, &holder)?;
         let Some((subject, status)) = subject(core, ctx, config, client, &standing, wanted).await? else {
-            let text = "Login required";
-            return Ok(error(ctx, config, Some(client), &request, OAuthCode::LoginRequired, text));
+            return no_session(core, ctx, config, client, request);
         };
         issue_here(
             ctx,
@@ -152,6 +151,11 @@ pub async fn success(
             code.as_deref(),
             &mut parameters,
         )?;
+    } else if config.settings.sessions.max_per_user.is_some()
+        && !standing.counts
+        && subject(core, ctx, config, client, &standing, None).await?.is_none()
+    {
+        return no_session(core, ctx, config, client, request);
     }
     if request.prompt_none || !standing.fresh {
         let text = "Successful silent authentication";
@@ -217,11 +221,8 @@ async fn subject(
     core.store
         .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, standing, wanted)| {
             Box::pin(async move {
-                let found = session_store::find(tx, ctx.tenant, &standing.sid, None).await?;
-                let Some(row) = found.filter(|row| life(row, config, ctx.now) == Life::Alive) else {
-                    return Ok(None);
-                };
-                session_store::join_client(tx, ctx.tenant, &standing.sid, &client.id, ctx.now).await?;
+                let taken = take_part(tx, ctx, config, &standing.sid, &client.id, standing.fresh).await?;
+                let Some(row) = taken else { return Ok(None) };
                 let status = match wanted {
                     Some(wanted) => Some(status_lists::allot(tx, ctx, wanted).await?),
                     None => None,

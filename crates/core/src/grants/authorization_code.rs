@@ -22,6 +22,7 @@ use crate::TenantConfig;
 use crate::endings::{self, Actor, Ending, Target};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope};
 use crate::logs::LogEntry;
+use crate::sessions::limit::take_part;
 use crate::sessions::{Life, life};
 use crate::status_lists::{self, Holder, More, asks};
 
@@ -282,7 +283,13 @@ async fn redeem(
     if !consent_stands(tx, ctx, client, code).await? {
         return Ok(Decision::Refused(invalid_code("consent was withdrawn")));
     }
-    sessions::join_client(tx, ctx.tenant, &sid, &client.id, ctx.now).await?;
+    if config.settings.sessions.max_per_user.is_none() {
+        sessions::join_client(tx, ctx.tenant, &sid, &client.id, ctx.now).await?;
+    } else if session.client_joined_at.is_none()
+        && take_part(tx, ctx, config, &sid, &client.id, false).await?.is_none()
+    {
+        return Ok(Decision::Refused(invalid_code("what the code came from has ended")));
+    }
     let stale = crate::users::stale(ctx.now);
     if session.last_activity.is_none_or(|at| at <= stale) {
         users::record_activity(tx, ctx.tenant, &code.user, ctx.now, stale).await?;

@@ -11,6 +11,7 @@ use super::{
     text,
 };
 use crate::Core;
+use crate::sessions::SESSIONS_MAX;
 
 /// The four life-times, in hours, each with a twin in minutes.
 const LIFETIMES: [(&str, &str); 4] = [
@@ -47,7 +48,7 @@ fn view(mut doc: Document) -> Document {
         json!({
             "enabled_locales": ["en"],
             "session_cookie": { "mode": "persistent" },
-            "sessions": { "oidc_logout_prompt_enabled": true },
+            "sessions": {},
             "oidc_logout": { "rp_logout_end_session_endpoint_discovery": true },
             "allowed_logout_urls": [],
             "sandbox_version": "22",
@@ -56,6 +57,9 @@ fn view(mut doc: Document) -> Document {
             "resource_parameter_profile": "audience",
         }),
     );
+    if let Some(Value::Object(sessions)) = doc.get_mut("sessions") {
+        default_to(sessions, json!({ "oidc_logout_prompt_enabled": true }));
+    }
     doc
 }
 
@@ -66,6 +70,14 @@ fn hours(doc: &Document, (hours, minutes): (&str, &str), default: f64) -> f64 {
 
 fn check(doc: &Document) -> Result<(), Refused> {
     readable::<TenantSettings>(doc)?;
+    let limit =
+        doc.get("sessions").and_then(|sessions| sessions.get("max_per_user")).filter(|l| !l.is_null());
+    if limit
+        .is_some_and(|limit| !limit.as_u64().is_some_and(|limit| (1..=SESSIONS_MAX as u64).contains(&limit)))
+    {
+        let text = format!("Must be an integer from 1 to {SESSIONS_MAX}, or null");
+        return Err(Refused::property(&text, "sessions.max_per_user"));
+    }
     for (absolute, idle, defaults) in
         [(LIFETIMES[0], LIFETIMES[1], (168.0, 72.0)), (LIFETIMES[2], LIFETIMES[3], (72.0, 24.0))]
     {

@@ -1,5 +1,6 @@
 //! Sessions: whether one lives, how one begins, how one is used.
 
+pub(crate) mod limit;
 pub(crate) mod start;
 
 pub use start::{Authenticated, SESSIONS_MAX, Started, cookie_value, start};

@@ -67,6 +67,8 @@ mod refresh;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod session_limit;
+#[cfg(test)]
 mod session_management;
 #[cfg(test)]
 mod sessions;

@@ -2,4 +2,5 @@
 
 mod block;
 mod interleavings;
+mod logins;
 mod presentations;

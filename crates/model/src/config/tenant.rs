@@ -36,6 +36,9 @@ pub struct SessionsSettings {
     /// Whether `/oidc/logout` asks when it has no hint; on unless switched off.
     #[serde(default)]
     pub oidc_logout_prompt_enabled: Option<bool>,
+    /// How many sessions of one user may live at a time, of those that have issued something.
+    #[serde(default)]
+    pub max_per_user: Option<u16>,
 }
 
 /// `oidc_logout`.

@@ -6,7 +6,7 @@ use curfew::serve::job_ctx;
 use curfew_core::endings::Actor;
 use curfew_model::{EndingCause, SessionKey, Sid, UserId};
 use curfew_store::{Lane, sessions as store, users};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::estate::{Estate, Plan};
 use super::{Artefact, Door, Witness};
@@ -697,6 +697,14 @@ doors! {
             door.curfew.advance(1);
             browser.log_in(&estate.neighbour, &estate.person, &[]).await;
         };
-        door.walk("the limit of sessions", Plan::default(), Witness::OtherPerson, walk).await;
+        door.walk("the cap on sessions", Plan::default(), Witness::OtherPerson, walk).await;
+
+        let walk = async |door: &Door, estate: &mut Estate| {
+            let limit = |limit: Value| json!({ "sessions": { "max_per_user": limit } });
+            door.operator.patch("/tenants/settings", limit(json!(1))).await.expect(200);
+            door.curfew.browser().log_in(&estate.neighbour, &estate.person, &[]).await;
+            door.operator.patch("/tenants/settings", limit(Value::Null)).await.expect(200);
+        };
+        door.walk("the tenant's limit of sessions", Plan::default(), Witness::OtherPerson, walk).await;
     }
 }

@@ -496,3 +496,30 @@ async fn session_limit() {
     })
     .await;
 }
+
+/// Logins that would all end the session that was there, and none of which sees that another's counts: under a limit of one
+/// each gets its code, and one lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_limit_of_one() {
+    on_postgres(|place| async move {
+        let mut scene = Scene::set(&place, 60, "somebody").await;
+        let settings = json!({ "sessions": { "max_per_user": 1 } });
+        scene.admin.done(Method::PATCH, "tenants/settings", &settings).await;
+        // Each has a session of its own, and stands before it ends the one that was there.
+        scene.family().await;
+        scene.gate.close("select from sessions for update").await;
+        let logins: Vec<_> = (0..AT_ONCE).map(|_| scene.log_in()).collect();
+        scene.gate.wait_for(AT_ONCE as i64).await;
+        scene.gate.open().await;
+        let mut living = 0;
+        for login in futures_util::future::join_all(logins).await {
+            let (mut browser, code) = login.expect("no panic");
+            code.expect("a code");
+            living += usize::from(browser.silent(&scene.application).await.expect("an answer").is_ok());
+        }
+        assert_eq!(living, 1);
+        let listed = scene.gate.count("select count(*) from sessions where ended_at is null").await;
+        assert_eq!(listed, 1);
+    })
+    .await;
+}
