@@ -242,6 +242,7 @@ fn python_packages_are_pinned() {
 /// The order in which our crates stand on each other. A crate may use those before it, none behind it.
 const ORDER: &[&str] = &[
     "curfew-model",
+    "curfew-packages",
     "curfew-tokens",
     "curfew-store",
     "curfew-core",
