@@ -5,6 +5,7 @@ use curfew_model::config::{
 };
 use curfew_model::{ClientId, Failure, Secret, TenantId, Timestamp};
 
+use crate::actions::BoundRow;
 use crate::{Tx, params, statements};
 
 statements! {
@@ -93,6 +94,8 @@ pub struct TenantRows {
     pub resource_servers: Vec<ResourceServer>,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// What runs at each trigger, in order.
+    pub actions: Vec<BoundRow>,
 }
 
 /// The tenant and issuer of a host.
@@ -129,6 +132,7 @@ pub async fn get_tenant(tx: &mut Tx, tenant: TenantId) -> Result<TenantRows, Fai
             sealing_keys: sealing_keys(tx, tenant).await?,
             resource_servers: resource_servers(tx, tenant).await?,
             connections: connections(tx, tenant).await?,
+            actions: crate::actions::bound(tx, tenant).await?,
         };
         if tx.one(&TENANT, params![tenant]).await?.get::<i64>(2)? == version {
             return Ok(rows);

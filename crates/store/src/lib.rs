@@ -8,6 +8,10 @@
 //! [`Store::command`] is the same for hot paths whose whole work is one statement on PostgreSQL.
 
 pub mod access;
+pub mod action_executions;
+pub mod action_modules;
+pub mod action_packages;
+pub mod actions;
 pub mod changes;
 pub mod client_grants;
 pub mod clients;
@@ -45,6 +49,10 @@ pub use value::Value;
 /// The statements of every module, for the test that prepares each on both engines.
 const STATEMENTS: &[&[&Statement]] = &[
     access::ALL,
+    action_executions::ALL,
+    action_modules::ALL,
+    action_packages::ALL,
+    actions::ALL,
     changes::ALL,
     client_grants::ALL,
     clients::ALL,

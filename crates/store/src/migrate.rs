@@ -37,6 +37,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "ending_policies",
         sql: include_str!("../migrations/0007_ending_policies.sql"),
     },
+    Migration { number: 8, name: "actions", sql: include_str!("../migrations/0008_actions.sql") },
 ];
 
 /// How often a node looks again after another node got ahead of it.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use curfew_model::config::read_doc;
+use curfew_model::config::{ACTIONS_MAX, BINDINGS_MAX, MODULES_MAX, VERSIONS_MAX, read_doc};
 use curfew_model::{EndingCause, EndingPolicies, Failure, Timestamp};
 
 use crate::event_streams::STREAMS_MAX;
@@ -154,6 +154,52 @@ statements! {
     /// No tenant has more streams than it may have.
     pub EVENT_STREAMS_BEYOND_CAP = "select count(*) from (select tenant from event_streams group by tenant \
         having count(*) > $1) crowded";
+    /// No tenant has more Actions than it may have.
+    pub ACTIONS_BEYOND_CAP = "select count(*) from (select tenant from actions group by tenant having count(*) > $1) crowded";
+    /// A draft is built, has failed, or a build is due; only what is built has been built.
+    pub ACTIONS_HALF_BUILT = "select count(*) from actions where status not in ('pending', 'building', 'packaged', 'built', \
+        'retrying', 'failed') or (build_at is null) <> (status in ('built', 'failed')) \
+        or (built_at is not null) <> (status = 'built') or deploy not in (0, 1)";
+    /// What is deployed is a version of it, and none is newer than it knows.
+    pub ACTIONS_WITHOUT_VERSION = "select (select count(*) from actions a where a.deployed_version is not null and not exists \
+            (select 1 from action_versions v where v.tenant = a.tenant and v.version_id = a.deployed_version \
+                and v.action_id = a.action_id)) \
+        + (select count(*) from actions a join action_versions v on v.tenant = a.tenant and v.action_id = a.action_id \
+            where v.number > a.last_number or a.deployed_revision > a.revision)";
+    /// Versions go with their Action.
+    pub VERSIONS_WITHOUT_ACTION = "select count(*) from action_versions v where not exists (select 1 from actions a \
+        where a.tenant = v.tenant and a.action_id = v.action_id)";
+    /// No Action has more versions than are kept.
+    pub VERSIONS_BEYOND_CAP = "select count(*) from (select tenant, action_id from action_versions \
+        group by tenant, action_id having count(*) > $1) crowded";
+    /// What is bound is deployed.
+    pub BOUND_TO_NOTHING = "select count(*) from action_bindings b where not exists (select 1 from actions a \
+        where a.tenant = b.tenant and a.action_id = b.action_id and a.deployed_version is not null)";
+    /// At each trigger the bindings are in order, and no more than may be.
+    pub BOUND_OUT_OF_ORDER = "select count(*) from (select tenant, trigger_id from action_bindings group by tenant, trigger_id \
+        having min(position) <> 0 or max(position) <> count(*) - 1 or count(*) > $1) disordered";
+    /// What Actions stand on is kept.
+    pub PACKAGES_LOST = "select (select count(*) from actions a where a.packages is not null and not exists \
+            (select 1 from action_packages p where p.tenant = a.tenant and p.digest = a.packages)) \
+        + (select count(*) from action_versions v where v.packages is not null and not exists \
+            (select 1 from action_packages p where p.tenant = v.tenant and p.digest = v.packages))";
+    /// Nothing is run that this server did not compile.
+    pub BYTECODE_WITHOUT_MAC = "select count(*) from action_bytecode where length(mac) <> 32";
+    /// What was published last is a version of the module, and none is newer than it knows.
+    pub MODULES_WITHOUT_VERSION = "select (select count(*) from action_modules m where m.latest_version is not null \
+            and not exists (select 1 from action_module_versions v where v.tenant = m.tenant \
+                and v.version_id = m.latest_version and v.module_id = m.module_id)) \
+        + (select count(*) from action_modules m join action_module_versions v on v.tenant = m.tenant \
+            and v.module_id = m.module_id where v.number > m.last_number or m.latest_revision > m.revision)";
+    /// Its versions go with it.
+    pub VERSIONS_WITHOUT_MODULE = "select count(*) from action_module_versions v where not exists (select 1 \
+        from action_modules m where m.tenant = v.tenant and m.module_id = v.module_id)";
+    /// No tenant has more modules than it may have.
+    pub MODULES_BEYOND_CAP = "select count(*) from (select tenant from action_modules group by tenant \
+        having count(*) > $1) crowded";
+    /// What ran ended after it had begun, in one of the ways that are known.
+    pub EXECUTIONS_AWRY = "select count(*) from action_executions where updated_at < created_at \
+        or status not in ('final', 'partial', 'canceled', 'suspended')";
     /// A stream goes with its client.
     pub STREAMS_WITHOUT_CLIENT = "select count(*) from signal_streams s where not exists (select 1 from clients c \
         where c.tenant = s.tenant and c.client_id = s.client_id)";
@@ -254,6 +300,10 @@ async fn count(tx: &mut Tx, check: &'static Statement, bounds: &Bounds) -> Resul
     let row = match check.name {
         "SESSIONS_BEYOND_CAP" => tx.one(check, params![now, max(bounds.sessions_max)]).await?,
         "FAMILIES_BEYOND_CAP" => tx.one(check, params![now, max(bounds.families_max)]).await?,
+        "ACTIONS_BEYOND_CAP" => tx.one(check, params![max(ACTIONS_MAX)]).await?,
+        "VERSIONS_BEYOND_CAP" => tx.one(check, params![max(VERSIONS_MAX)]).await?,
+        "BOUND_OUT_OF_ORDER" => tx.one(check, params![max(BINDINGS_MAX)]).await?,
+        "MODULES_BEYOND_CAP" => tx.one(check, params![max(MODULES_MAX)]).await?,
         "EVENT_STREAMS_BEYOND_CAP" => tx.one(check, params![max(STREAMS_MAX)]).await?,
         "SESSIONS_BEYOND_BOUND" | "FAMILIES_BEYOND_BOUND" => tx.one(check, params![now]).await?,
         "POLICIES_UNLIKE_DOCUMENTS" => return policies_unlike_documents(tx, check).await,

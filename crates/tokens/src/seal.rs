@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::hkdf;
+use aws_lc_rs::{hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use curfew_model::{Entropy, Secret, TenantId};
@@ -76,6 +76,8 @@ kinds! {
     EventStreamSecret = 14 "event-stream-secret",
     /// What a receiver of security events wants to find in `Authorization`, at rest.
     ReceiverAuthorization = 18 "receiver-authorization",
+    /// A secret of an Action, at rest.
+    ActionSecret = 19 "action-secret",
 }
 
 /// Why a text is not a sealed value. Outside, all three look the same.
@@ -116,12 +118,19 @@ impl hkdf::KeyType for KeyLen {
 }
 
 /// HKDF-SHA256 (RFC 5869) of a key of 32 random bytes.
-#[expect(clippy::expect_used, reason = "32 bytes are within HKDF's limit and the length of an AES-256 key")]
-fn derive(key: &[u8; 32], salt: &[u8], info: &str) -> LessSafeKey {
+#[expect(clippy::expect_used, reason = "32 bytes are within HKDF's limit")]
+fn derive_bytes(key: &[u8; 32], salt: &[u8], info: &str) -> [u8; 32] {
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key);
     let mut bytes = [0; 32];
     let info = [info.as_bytes()];
     prk.expand(&info, KeyLen).and_then(|okm| okm.fill(&mut bytes)).expect("HKDF gives 32 bytes");
+    bytes
+}
+
+/// The same as a key that seals.
+#[expect(clippy::expect_used, reason = "32 bytes are the length of an AES-256 key")]
+fn derive(key: &[u8; 32], salt: &[u8], info: &str) -> LessSafeKey {
+    let bytes = derive_bytes(key, salt, info);
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &bytes).expect("32 bytes are an AES-256 key"))
 }
 
@@ -237,12 +246,38 @@ impl SealingKeys {
 /// The key that is not in the database and under which the keys in it rest.
 pub struct KeyEncryptionKey {
     key: LessSafeKey,
+    mac: hmac::Key,
 }
 
 impl KeyEncryptionKey {
     /// `bytes` are 32 random bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self { key: derive(&bytes, b"curfew key-encryption key v1", "wrap") }
+        let key = derive(&bytes, b"curfew key-encryption key v1", "wrap");
+        let mac = derive_bytes(&bytes, b"curfew key-encryption key v1", "mac");
+        Self { key, mac: hmac::Key::new(hmac::HMAC_SHA256, &mac) }
+    }
+
+    /// HMAC-SHA256 over what rests in the database under a label and must come from nobody else.
+    pub fn mac(&self, label: &str, bytes: &[u8]) -> [u8; 32] {
+        let mut mac = [0; 32];
+        let tag = self.context(label, bytes).sign();
+        // HMAC-SHA256 has 32 bytes.
+        mac.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        mac
+    }
+
+    /// Whether [`KeyEncryptionKey::mac`] made a MAC; in constant time.
+    pub fn verify_mac(&self, label: &str, bytes: &[u8], mac: &[u8]) -> bool {
+        curfew_model::secret::constant_time_eq(&self.mac(label, bytes), mac)
+    }
+
+    fn context(&self, label: &str, bytes: &[u8]) -> hmac::Context {
+        let mut context = hmac::Context::with_key(&self.mac);
+        // The length keeps label and bytes apart.
+        context.update(&u64::try_from(label.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(label.as_bytes());
+        context.update(bytes);
+        context
     }
 
     /// Wraps key material for the row that `label` names (`signing_keys/1/KID`): version, nonce, ciphertext and

@@ -1,12 +1,17 @@
 //! Typed views of the configuration documents. The store keeps the whole document as it was sent; these structs read
 //! the fields this server acts on and ignore the rest.
 
+mod action;
 mod client;
 mod connection;
 mod event_stream;
 mod resource_server;
 mod tenant;
 
+pub use action::{
+    ACTIONS_MAX, ActionDoc, ActionTrigger, BINDINGS_MAX, CODE_BYTES_MAX, DEPENDENCIES_MAX, Dependency,
+    MODULES_MAX, MODULES_PER_ACTION_MAX, ModuleDoc, ModuleRef, SECRETS_MAX, SupportedTrigger, VERSIONS_MAX,
+};
 pub use client::{
     AppType, AuthMethod, Client, ClientDoc, ClientGrant, ClientGrantDoc, Credential, JwtConfiguration,
     OidcLogout, RefreshTokenSettings,

@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
+use curfew_model::config::ActionTrigger;
 use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, Initiator, RequestId, RequestInfo,
     Secret, SessionKey, Sid, SystemEntropy, TenantId, UserId, UserKey,
 };
+use curfew_store::action_executions::ExecutionRow;
+use curfew_store::action_modules::ModuleVersionRow;
+use curfew_store::actions::{BuildStatus, Inserted, NewAction, NewBinding, VersionRow};
 use curfew_store::deliveries::{Delivery, LogoutToken, Message, ReceiverId};
 use curfew_store::endings::{EndingRow, FeedEntry};
 use curfew_store::event_streams::{EventStreamRow, Secrets};
@@ -19,9 +23,9 @@ use curfew_store::status_lists::{Entry, Origin, Subject};
 use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
-    Lane, Statement, Store, Tx, client_grants, clients, connections, deliveries, endings, event_streams,
-    families, feed, grants, params, policies, resource_servers, sessions, signals, signing_keys,
-    status_lists, tenants, users,
+    Lane, Statement, Store, Tx, action_executions, action_modules, action_packages, actions, client_grants,
+    clients, connections, deliveries, endings, event_streams, families, feed, grants, params, policies,
+    resource_servers, sessions, signals, signing_keys, status_lists, tenants, users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -73,6 +77,7 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
         updated_at: ctx.now,
     };
     assert!(event_streams::insert(tx, ctx, &stream).await?);
+    act(tx, ctx).await?;
     client_grants::insert(tx, ctx, "cgr_1", client, "https://api.example/", "{}").await?;
     let entry = Entry { list_id: "list".into(), idx: 131_071, keep_until: ctx.now };
     let grant = GrantKey([6; 12]);
@@ -82,6 +87,71 @@ async fn configure(tx: &mut Tx, ctx: &Ctx, client: &ClientId) -> Result<(), Fail
     assert!(status_lists::insert(tx, TENANT, "list", ctx.now, 1).await?);
     assert!(status_lists::allot(tx, TENANT, &entry, &subject, &origin, ctx.now).await?);
     Ok(())
+}
+
+/// An Action that is deployed and bound, with a module, packages and an execution.
+async fn act(tx: &mut Tx, ctx: &Ctx) -> Result<(), Failure> {
+    let doc = r#"{"supported_triggers":[],"code":"","dependencies":[],"runtime":"node22","modules":[]}"#;
+    let new = NewAction {
+        action_id: "act_1".into(),
+        name: "first".into(),
+        doc: doc.into(),
+        secrets: Secret::new("[]".to_owned()),
+        deploy: true,
+    };
+    assert_eq!(actions::insert(tx, ctx, &new).await?, Inserted::Done);
+    assert_eq!(actions::due(tx, TENANT, ctx.now, 10).await?, ["act_1"]);
+    let until = ctx.now.plus_seconds(60);
+    let taken = actions::take(tx, TENANT, "act_1", (ctx.now, until)).await?.expect("it is due");
+    assert!(actions::take(tx, TENANT, "act_1", (ctx.now, until)).await?.is_none(), "it is taken");
+    action_packages::keep(tx, ctx, "digest", b"packages").await?;
+    action_packages::keep_bytecode(tx, ctx, ("digest", "engine"), b"bytecode", &[0; 32]).await?;
+    assert!(actions::packaged(tx, TENANT, &taken, Some("digest")).await?);
+    assert!(actions::built(tx, ctx, &taken).await?);
+    let draft = actions::find(tx, TENANT, "act_1").await?.expect("it is there");
+    assert_eq!((draft.status, draft.packages.as_deref()), (BuildStatus::Built, Some("digest")));
+    let version = VersionRow {
+        version_id: "ver_1".into(),
+        action_id: "act_1".into(),
+        number: 1,
+        doc: draft.doc,
+        secrets: draft.secrets,
+        packages: draft.packages,
+        built_at: ctx.now,
+        created_at: ctx.now,
+    };
+    actions::deploy(tx, TENANT, &version, doc, Some(draft.revision)).await?;
+    let binding = NewBinding {
+        binding_id: "bin_1".into(),
+        action_id: "act_1".into(),
+        display_name: "first".into(),
+        created_at: ctx.now,
+        updated_at: ctx.now,
+    };
+    actions::bind(tx, ctx, ActionTrigger::PostLogin, &[binding]).await?;
+    assert_eq!(actions::bound(tx, TENANT).await?.len(), 1);
+    let module = r#"{"code":"","dependencies":[]}"#;
+    assert_eq!(action_modules::insert(tx, ctx, "mod_1", "shared", module).await?, Inserted::Done);
+    let row = action_modules::find(tx, TENANT, "mod_1").await?.expect("it is there");
+    let published = ModuleVersionRow {
+        version_id: "mov_1".into(),
+        module_id: "mod_1".into(),
+        number: 1,
+        doc: row.doc,
+        created_at: ctx.now,
+    };
+    action_modules::publish(tx, TENANT, &published, module).await?;
+    let execution = ExecutionRow {
+        execution_id: "1".into(),
+        trigger: ActionTrigger::PostLogin,
+        status: "final".into(),
+        user_id: None,
+        client_id: None,
+        doc: "{}".into(),
+        created_at: ctx.now,
+        updated_at: ctx.now,
+    };
+    action_executions::insert(tx, TENANT, &execution).await
 }
 
 /// A stream of security events that leaves somebody out.
@@ -367,6 +437,37 @@ corruptions! {
         with recursive n(i) as (select 1 union all select i + 1 from n where i < 20) \
         select e.tenant, e.stream_id || '-' || n.i, e.doc, e.enabled, e.signing_secret, e.authorization_secret, \
         e.created_at, e.updated_at from event_streams e, n";
+    ACTIONS_BEYOND_CAP <- CROWD_ACTIONS = "insert into actions (tenant, action_id, name, doc, secrets, revision, status, \
+        attempts, deploy, last_number, created_at, updated_at) \
+        with recursive n(i) as (select 1 union all select i + 1 from n where i < 100) \
+        select a.tenant, a.action_id || '-' || n.i, a.name || '-' || n.i, a.doc, a.secrets, 1, 'failed', 0, 0, 0, 0, 0 \
+        from actions a, n";
+    ACTIONS_HALF_BUILT <- LOSE_A_BUILD = "update actions set status = 'lost'";
+    ACTIONS_HALF_BUILT <- BUILD_FOR_EVER = "update actions set build_at = 0";
+    ACTIONS_HALF_BUILT <- BUILD_NEVER = "update actions set built_at = null";
+    ACTIONS_WITHOUT_VERSION <- DEPLOY_NOTHING = "update actions set deployed_version = 'gone'";
+    ACTIONS_WITHOUT_VERSION <- FORGET_A_NUMBER = "update actions set last_number = 0";
+    ACTIONS_WITHOUT_VERSION <- DEPLOY_THE_FUTURE = "update actions set deployed_revision = 99";
+    VERSIONS_WITHOUT_ACTION ACTIONS_WITHOUT_VERSION <-
+        KEEP_A_VERSION = "update action_versions set action_id = 'gone'";
+    VERSIONS_BEYOND_CAP <- CROWD_VERSIONS = "insert into action_versions (tenant, version_id, action_id, number, doc, secrets, \
+        built_at, created_at) with recursive n(i) as (select 1 union all select i + 1 from n where i < 50) \
+        select v.tenant, v.version_id || '-' || n.i, v.action_id, v.number - n.i, v.doc, v.secrets, 0, 0 \
+        from action_versions v, n";
+    BOUND_TO_NOTHING <- BIND_NOTHING = "update action_bindings set action_id = 'gone'";
+    BOUND_TO_NOTHING <- BIND_A_DRAFT = "update actions set deployed_version = null";
+    BOUND_OUT_OF_ORDER <- LEAVE_A_GAP = "update action_bindings set position = 1";
+    PACKAGES_LOST <- LOSE_PACKAGES = "delete from action_packages";
+    BYTECODE_WITHOUT_MAC <- FORGE_BYTECODE = "update action_bytecode set mac = bytes";
+    MODULES_WITHOUT_VERSION <- PUBLISH_NOTHING = "update action_modules set latest_version = 'gone'";
+    MODULES_WITHOUT_VERSION <- FORGET_ITS_NUMBER = "update action_modules set last_number = 0";
+    VERSIONS_WITHOUT_MODULE MODULES_WITHOUT_VERSION <-
+        KEEP_A_MODULE = "update action_module_versions set module_id = 'gone'";
+    MODULES_BEYOND_CAP <- CROWD_MODULES = "insert into action_modules (tenant, module_id, name, doc, revision, last_number, \
+        created_at, updated_at) with recursive n(i) as (select 1 union all select i + 1 from n where i < 100) \
+        select m.tenant, m.module_id || '-' || n.i, m.name || '-' || n.i, m.doc, 1, 0, 0, 0 from action_modules m, n";
+    EXECUTIONS_AWRY <- END_BEFORE_THE_BEGINNING = "update action_executions set updated_at = created_at - 1";
+    EXECUTIONS_AWRY <- END_SOMEHOW = "update action_executions set status = 'somehow'";
     STREAMS_WITHOUT_CLIENT <- LOSE_THE_RECEIVER = "update signal_streams set client_id = 'nobody'";
     STREAMS_IN_NO_STATUS <- LOSE_A_STATUS = "update signal_streams set status = 'lost'";
     STREAMS_MISCOUNTED <- COUNT_A_SUBJECT_TWICE = "update signal_streams set subjects = subjects + 1";
