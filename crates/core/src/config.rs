@@ -14,6 +14,7 @@ use curfew_store::config::{SigningKeyRow, TenantRows};
 use curfew_tokens::{Jwk, Jwks, PublicKey, SealKind, SealingKey, SealingKeys, SigningAlg, SigningKey};
 
 use crate::Core;
+use crate::actions::Bound;
 
 /// How many clients are kept parsed. Beyond it the cache starts anew.
 const CLIENTS_MAX: usize = 10_000;
@@ -48,6 +49,8 @@ pub struct TenantConfig {
     pub resource_servers: HashMap<String, ResourceServer>,
     /// Connections.
     pub connections: Vec<Connection>,
+    /// What runs at each trigger.
+    pub actions: Bound,
     /// Documents that are made of this configuration alone, as they are served.
     pub(crate) documents: Documents,
 }
@@ -326,6 +329,7 @@ impl Core {
             sealing,
             resource_servers: HashMap::new(),
             connections: rows.connections,
+            actions: Bound::new(&rows.actions),
             documents: Documents::default(),
         };
         for mut server in rows.resource_servers {

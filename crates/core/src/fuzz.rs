@@ -90,6 +90,7 @@ static CONFIG: LazyLock<TenantConfig> = LazyLock::new(|| {
             doc: read(json!({})),
             clients: CLIENTS.iter().map(enabled).collect(),
         }],
+        actions: crate::actions::Bound::default(),
         documents: crate::config::Documents::default(),
     }
 });

@@ -5,6 +5,7 @@
 //! [`Decision`](curfew_model::Decision) (both arms commit) or a [`Failure`](curfew_model::Failure) (rolls back).
 
 pub mod access_tokens;
+pub mod actions;
 pub mod authorize;
 mod changes;
 pub mod clients;
@@ -64,6 +65,10 @@ pub struct Core {
     pub outbound: Arc<dyn outbound::Outbound>,
     /// Polls of streams that wait at this node.
     pub(crate) signals_waiting: signals::Waiting,
+    /// What runs Actions.
+    pub runner: Arc<dyn actions::Runner>,
+    /// What makes them deployable.
+    pub builder: Arc<dyn actions::Builder>,
 }
 
 impl Core {
@@ -90,6 +95,8 @@ impl Core {
             status_lists: status_lists::Lists::default(),
             outbound,
             signals_waiting: signals::Waiting::default(),
+            runner: Arc::new(actions::NoRunner),
+            builder: Arc::new(actions::NoBuilder),
         }
     }
 
@@ -97,5 +104,11 @@ impl Core {
     #[must_use]
     pub fn with_outbound(self, outbound: Arc<dyn outbound::Outbound>) -> Self {
         Self { outbound, ..self }
+    }
+
+    /// The same with an engine for Actions, which there is not otherwise.
+    #[must_use]
+    pub fn with_actions(self, runner: Arc<dyn actions::Runner>, builder: Arc<dyn actions::Builder>) -> Self {
+        Self { runner, builder, ..self }
     }
 }

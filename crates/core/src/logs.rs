@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use curfew_model::{Ctx, Failure, LogCode, TenantId, Timestamp};
+use curfew_store::action_executions::ExecutionRow;
 use curfew_store::logs::LogRow;
 use curfew_store::{Lane, Store, Tx};
 use serde::Serialize;
@@ -102,12 +103,19 @@ pub async fn write(tx: &mut Tx, ctx: &Ctx, entry: &LogEntry<'_>) -> Result<(), F
 }
 
 /// What [`LogWriter::run`] takes over.
-type Waiting = (Store, mpsc::Receiver<(TenantId, LogRow)>);
+type Waiting = (Store, mpsc::Receiver<(TenantId, Line)>);
+
+/// What is written down without anybody waiting for it.
+#[derive(Debug)]
+enum Line {
+    Log(LogRow),
+    Execution(Box<ExecutionRow>),
+}
 
 /// Takes rows that no transaction waits for.
 #[derive(Debug)]
 pub struct LogWriter {
-    sender: mpsc::Sender<(TenantId, LogRow)>,
+    sender: mpsc::Sender<(TenantId, Line)>,
     writer: std::sync::Mutex<Option<Waiting>>,
     /// How many rows are queued or being written.
     unwritten: watch::Sender<usize>,
@@ -129,11 +137,25 @@ impl LogWriter {
             tracing::warn!(code = entry.code.as_str(), "log queue full: row dropped");
             return;
         }
-        self.unwritten.send_modify(|count| *count += 1);
-        if self.sender.try_send((ctx.tenant, row(ctx, entry))).is_err() {
-            self.unwritten.send_modify(|count| *count -= 1);
+        if !self.queue(ctx.tenant, Line::Log(row(ctx, entry))) {
             tracing::warn!(code = entry.code.as_str(), "log queue full: row dropped");
         }
+    }
+
+    /// Queues what Actions did, as [`LogWriter::send`] does a row.
+    pub(crate) fn send_execution(&self, tenant: TenantId, execution: ExecutionRow) {
+        if !self.queue(tenant, Line::Execution(Box::new(execution))) {
+            tracing::warn!("log queue full: an execution of Actions is not written down");
+        }
+    }
+
+    fn queue(&self, tenant: TenantId, line: Line) -> bool {
+        self.unwritten.send_modify(|count| *count += 1);
+        let queued = self.sender.try_send((tenant, line)).is_ok();
+        if !queued {
+            self.unwritten.send_modify(|count| *count -= 1);
+        }
+        queued
     }
 
     /// Waits until every row that is queued has been written, for at most [`DRAIN_MAX`].
@@ -164,7 +186,12 @@ impl LogWriter {
                 .transact(Lane::Ordinary, rows, |tx, rows| {
                     Box::pin(async move {
                         for (tenant, row) in rows {
-                            curfew_store::logs::insert(tx, *tenant, row).await?;
+                            match row {
+                                Line::Log(row) => curfew_store::logs::insert(tx, *tenant, row).await?,
+                                Line::Execution(row) => {
+                                    curfew_store::action_executions::insert(tx, *tenant, row).await?;
+                                }
+                            }
                         }
                         Ok(())
                     })

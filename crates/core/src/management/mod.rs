@@ -5,6 +5,7 @@
 //! view is read, so that no accepted document can make the configuration unreadable.
 
 pub mod access;
+pub mod actions;
 pub mod client_grants;
 pub mod clients;
 pub mod connections;
@@ -66,6 +67,16 @@ pub enum Entity {
     EventStream,
     /// An event that a stream was told of.
     EventDelivery,
+    /// An Action.
+    Action,
+    /// A version of an Action.
+    ActionVersion,
+    /// An execution of Actions.
+    ActionExecution,
+    /// A module of Actions.
+    ActionModule,
+    /// A version of a module.
+    ActionModuleVersion,
 }
 
 impl Entity {
@@ -85,6 +96,11 @@ impl Entity {
         Self::Delivery,
         Self::EventStream,
         Self::EventDelivery,
+        Self::Action,
+        Self::ActionVersion,
+        Self::ActionExecution,
+        Self::ActionModule,
+        Self::ActionModuleVersion,
     ];
 
     /// What a caller is told who asked for one that is not there. The full stops are Auth0's.
@@ -104,6 +120,11 @@ impl Entity {
             Self::Delivery => "The delivery does not exist.",
             Self::EventStream => "The requested stream does not exist.",
             Self::EventDelivery => "The event delivery does not exist.",
+            Self::Action => "That action does not exist.",
+            Self::ActionVersion => "That version does not exist.",
+            Self::ActionExecution => "That execution does not exist.",
+            Self::ActionModule => "That module does not exist.",
+            Self::ActionModuleVersion => "That module version does not exist.",
         }
     }
 
@@ -123,7 +144,12 @@ impl Entity {
             | Self::Ending
             | Self::Delivery
             | Self::EventStream
-            | Self::EventDelivery => None,
+            | Self::EventDelivery
+            | Self::Action
+            | Self::ActionVersion
+            | Self::ActionExecution
+            | Self::ActionModule
+            | Self::ActionModuleVersion => None,
         }
     }
 }
@@ -139,6 +165,11 @@ pub enum Refused {
         message: String,
         /// The `errorCode`, where Auth0 has one.
         code: Option<&'static str>,
+    },
+    /// What it rests on must be changed first (412).
+    Unmet {
+        /// What the caller is told.
+        message: String,
     },
     /// The request makes no sense (400).
     Invalid {
@@ -248,6 +279,14 @@ fn default_to(doc: &mut Document, defaults: Value) {
     }
 }
 
+/// An object written as JSON.
+fn object(value: Value) -> Document {
+    match value {
+        Value::Object(doc) => doc,
+        _ => Document::new(),
+    }
+}
+
 /// Removes `null`s at the first level: they stand for "not set".
 fn drop_nulls(doc: &mut Document) {
     doc.retain(|_, value| !value.is_null());
@@ -258,13 +297,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn object(value: Value) -> Document {
-        match value {
-            Value::Object(map) => map,
-            other => panic!("{other} is no object"),
-        }
-    }
 
     #[test]
     fn merging_replaces_adds_and_removes() {

@@ -1,11 +1,13 @@
 //! Sealing keys: a new one is made current, an old one is revoked. No route of Auth0's API does this.
 
 use curfew_model::{Ctx, EndingCause, Failure, Secret, TenantId};
+use curfew_store::actions::Sealed;
 use curfew_store::signing_keys as rows;
-use curfew_store::{Lane, Tx, clients, event_streams, resource_servers, signals, tenants};
+use curfew_store::{Lane, Tx, actions, clients, event_streams, resource_servers, signals, tenants};
 use curfew_tokens::{SealKind, UnsealError};
 
-use super::page::{More, Position, Window, scan};
+use super::page::{CHUNK, More, Position, Window, scan};
+use crate::actions::secrets;
 use crate::config::sealing_label;
 use crate::endings::{self, Actor, Ending, Target};
 use crate::{Core, TenantConfig};
@@ -35,7 +37,7 @@ pub async fn rotate(core: &Core, ctx: &Ctx) -> Result<u32, Failure> {
 
 /// Revokes a key: what it sealed for people and clients (cookies, codes, pending logins, refresh tokens, opaque access
 /// tokens) is refused from now on, and with the sessions and families behind those what hangs on them. The secrets of
-/// clients, APIs and streams, which it sealed as well, are sealed anew. `false` when there is no such key, or it was revoked
+/// clients, APIs, streams and Actions, which it sealed as well, are sealed anew. `false` when there is no such key, or it was revoked
 /// before.
 ///
 /// Steps: 1 a current key is followed by a new one first, 2 seal the secrets anew, revoke, and record the ending, in
@@ -53,6 +55,7 @@ pub async fn revoke(core: &Core, ctx: &Ctx, id: u32, actor: Actor) -> Result<boo
                 seal_resource_servers(tx, ctx, config).await?;
                 seal_event_streams(tx, ctx, config).await?;
                 seal_streams(tx, ctx, config).await?;
+                seal_actions(tx, ctx, config).await?;
                 if !rows::revoke_sealing_key(tx, ctx, *id).await? {
                     return Ok(false);
                 }
@@ -142,6 +145,23 @@ async fn seal_streams(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig) -> Result<(
             .map_err(|_| broken("signal_streams", "authorization_header", &row.id))?;
         if let Some(sealed) = sealed {
             signals::seal(tx, ctx.tenant, &row.id, &sealed).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn seal_actions(tx: &mut Tx, ctx: &Ctx, config: &TenantConfig) -> Result<(), Failure> {
+    for (of, table) in [(Sealed::Actions, "actions"), (Sealed::Versions, "action_versions")] {
+        let mut after = String::new();
+        loop {
+            let rows = actions::secrets(tx, ctx.tenant, of, &after, CHUNK).await?;
+            let Some((last, _)) = rows.last() else { break };
+            after.clone_from(last);
+            for (id, stored) in &rows {
+                if let Some(sealed) = secrets::anew(config, ctx, table, id, stored)? {
+                    actions::set_secrets(tx, ctx.tenant, of, id, &sealed).await?;
+                }
+            }
         }
     }
     Ok(())

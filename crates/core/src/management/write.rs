@@ -75,6 +75,8 @@ fn mask(value: &mut Value) {
             for (name, field) in fields {
                 if MASKED.contains(&name.as_str()) && !field.is_null() {
                     *field = json!("*****");
+                } else if name == "secrets" {
+                    mask_values(field);
                 } else {
                     mask(field);
                 }
@@ -82,6 +84,21 @@ fn mask(value: &mut Value) {
         }
         Value::Array(values) => values.iter_mut().for_each(mask),
         _ => {}
+    }
+}
+
+/// Of the secrets of an Action the names are written down.
+fn mask_values(secrets: &mut Value) {
+    match secrets {
+        Value::Array(list) => {
+            for secret in list.iter_mut() {
+                if let Some(value) = secret.get_mut("value").filter(|value| !value.is_null()) {
+                    *value = json!("*****");
+                }
+            }
+        }
+        Value::Null => {}
+        other => *other = json!("*****"),
     }
 }
 
@@ -125,12 +142,14 @@ mod tests {
     #[test]
     fn secrets_are_masked_at_every_depth() {
         let mut body = json!({"email": "a@b.example", "password": "hunter2", "client_secret": null,
-            "nested": [{"signing_secret": "s", "refresh_token": {"leeway": 1}}]});
+            "nested": [{"signing_secret": "s", "refresh_token": {"leeway": 1}}],
+            "secrets": [{"name": "KEY", "value": "hunter2"}, {"name": "KEPT"}], "payload": {"secrets": {"KEY": "hunter2"}}});
         mask(&mut body);
         assert_eq!(
             body,
             json!({"email": "a@b.example", "password": "*****", "client_secret": null,
-                "nested": [{"signing_secret": "*****", "refresh_token": {"leeway": 1}}]})
+                "nested": [{"signing_secret": "*****", "refresh_token": {"leeway": 1}}],
+                "secrets": [{"name": "KEY", "value": "*****"}, {"name": "KEPT"}], "payload": {"secrets": "*****"}})
         );
     }
 }

@@ -126,6 +126,7 @@ impl From<Refused> for Problem {
             Refused::Exists { message, code } => {
                 Self { error_code: code, ..Self::new(StatusCode::CONFLICT, message) }
             }
+            Refused::Unmet { message } => Self::new(StatusCode::PRECONDITION_FAILED, message),
             Refused::Invalid { message, code } => Self::new(StatusCode::BAD_REQUEST, message).code(code),
             Refused::Forbidden { message, code } => Self::new(StatusCode::FORBIDDEN, message).code(code),
         }
