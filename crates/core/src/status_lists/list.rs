@@ -12,7 +12,6 @@ use curfew_tokens::claims::Cfw;
 use curfew_tokens::digest::sha256;
 use curfew_tokens::status_list::{StatusList, StatusListClaims, Statuses, TYP};
 use curfew_tokens::{SigningAlg, jws};
-use tokio::time::Instant;
 
 use super::{RELIED_UPON_SECONDS, SIZE, TTL_SECONDS, aggregation_uri, uri};
 use crate::access_tokens::{Hold, client_token_lives, user_token_lives};
@@ -83,7 +82,6 @@ impl Core {
 
     /// What ended before this began is in it: each page is read after that.
     async fn build(&self, ctx: &Ctx, list_id: &str) -> Result<StatusListToken, Failure> {
-        let started = Instant::now();
         // The request may have waited for another's list, and its instant is older than that.
         let now = self.clock.now();
         let mut statuses = Statuses::new(SIZE);
@@ -119,7 +117,7 @@ impl Core {
         let digest = sha256(jwt.as_bytes());
         let etag = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let ttl = Duration::from_secs(TTL_SECONDS.unsigned_abs());
-        let shared_for = (started.elapsed() * SHARE_OF_BUILDING).clamp(SHARED_FOR, ttl);
+        let shared_for = (self.clock.now().since(now) * SHARE_OF_BUILDING).clamp(SHARED_FOR, ttl);
         Ok(StatusListToken { jwt: jwt.into(), etag, issued_at: now, shared_for, version: config.version })
     }
 
