@@ -1,6 +1,7 @@
 //! The binary's parts: configuration, wiring, background jobs. Tests put the same server together with a clock they
 //! move.
 
+pub mod actions;
 pub mod config;
 pub mod descriptors;
 pub mod outbound;

@@ -229,6 +229,7 @@ pub fn job_ctx(core: &Core, issuer: &str) -> Ctx {
             ip: String::new(),
             user_agent: String::new(),
             host: String::new(),
+            nesting: 0,
         }),
     }
 }

@@ -25,6 +25,10 @@ const DEFAULT_TENANT: TenantId = TenantId(1);
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// How many Actions wait for a request that one of them made; only such requests have it.
+#[derive(Debug, Clone, Copy)]
+pub struct Nesting(pub u8);
+
 /// Gives the request its [`Ctx`] as an extension, or answers 421.
 pub async fn provide(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     // A socket for both families shows IPv4 peers as mapped addresses, which no IPv4 network contains.
@@ -46,6 +50,7 @@ pub async fn provide(State(app): State<Arc<App>>, mut request: Request, next: Ne
         ip: client_address(&app, request.headers(), peer, trusted),
         user_agent: user_agent(request.headers()),
         host,
+        nesting: request.extensions().get::<Nesting>().map_or(0, |nesting| nesting.0),
     };
     let ctx = Ctx {
         now: app.core.clock.now(),
@@ -58,7 +63,8 @@ pub async fn provide(State(app): State<Arc<App>>, mut request: Request, next: Ne
     next.run(request).await
 }
 
-async fn tenant(app: &App, host: &str) -> Result<Option<(TenantId, Arc<str>)>, Failure> {
+/// The tenant with this domain, and its issuer there. `host` is in lower case and without the scheme's own port.
+pub async fn tenant(app: &App, host: &str) -> Result<Option<(TenantId, Arc<str>)>, Failure> {
     if let Some(issuer) = app.settings.loopback_issuer.as_deref().filter(|_| is_loopback(host)) {
         return Ok(Some((DEFAULT_TENANT, Arc::from(issuer))));
     }

@@ -32,6 +32,7 @@ fn ctx() -> Ctx {
             ip: String::new(),
             user_agent: String::new(),
             host: String::new(),
+            nesting: 0,
         }),
     }
 }

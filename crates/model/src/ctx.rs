@@ -22,7 +22,7 @@ pub struct Ctx {
     pub request: Arc<RequestInfo>,
 }
 
-/// Who asks, from where. Goes into sessions' `device` and into log rows; decides nothing.
+/// Who asks, from where. Goes into sessions' `device` and into log rows; decides nothing but how deep Actions may go.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
     /// This request's id.
@@ -33,4 +33,6 @@ pub struct RequestInfo {
     pub user_agent: String,
     /// The host the request was for.
     pub host: String,
+    /// How many Actions wait for this request: 0 for one that came from outside.
+    pub nesting: u8,
 }

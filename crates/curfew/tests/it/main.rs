@@ -61,6 +61,8 @@ mod pages;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod reach;
+#[cfg(test)]
 mod receipts;
 #[cfg(test)]
 mod refresh;

@@ -58,6 +58,7 @@ fn ctx(entropy: Arc<dyn Entropy>) -> Ctx {
             ip: "192.0.2.1".into(),
             user_agent: "test".into(),
             host: "id.example".into(),
+            nesting: 0,
         }),
     }
 }

@@ -22,6 +22,7 @@ fn ctx(now: Timestamp) -> Ctx {
             ip: "192.0.2.1".into(),
             user_agent: "test".into(),
             host: "id.example".into(),
+            nesting: 0,
         }),
     }
 }

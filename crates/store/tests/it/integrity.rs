@@ -39,6 +39,7 @@ fn ctx() -> Ctx {
         ip: "192.0.2.1".into(),
         user_agent: "test".into(),
         host: "id.example".into(),
+        nesting: 0,
     };
     let (entropy, issuer) = (Arc::new(SystemEntropy), "https://id.example/".into());
     Ctx { now: START, entropy, tenant: TENANT, issuer, request: Arc::new(request) }

@@ -55,8 +55,8 @@ pub(crate) const CONNECTION: &str = "Username-Password-Authentication";
 /// The password of everybody who has not changed it.
 pub(crate) const PASSWORD: &str = "Correct-Horse-7";
 
-const BOOTSTRAP: &str = "bootstrap";
-const BOOTSTRAP_SECRET: &str = "a secret that is long enough to be one";
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
+pub(crate) const BOOTSTRAP_SECRET: &str = "a secret that is long enough to be one";
 
 /// Declares stories: `fn name(curfew) { … }` becomes the tests `name::sqlite` and `name::postgres`, each with a box of
 /// its own ([`Curfew`]). The body is asynchronous.

@@ -72,6 +72,7 @@ fn context(core: &Core) -> Ctx {
             ip: "192.0.2.1".into(),
             user_agent: "test".into(),
             host: "id.example".into(),
+            nesting: 0,
         }),
     }
 }

@@ -1,0 +1,7 @@
+//! Actions at work: what the rules ask to be run, the worker processes that run it, and what it may reach from there.
+
+mod cache;
+mod reach;
+
+pub use cache::Caches;
+pub use reach::{Own, Reach, Reached};
