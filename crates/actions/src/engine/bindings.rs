@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rquickjs::function::Opt;
 use rquickjs::{Array, Ctx, Exception, Function, Object, Persistent, Result, TypedArray, Value};
 
-use super::{Shared, crypto, modules, raw};
+use super::{Shared, crypto, modules, raw, text};
 use crate::calls::Request;
 use crate::{CacheRequest, ConsoleLevel, FetchRequest, FileKind, Target};
 
@@ -28,6 +28,7 @@ pub(super) fn host<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>) -> Result<Object<'j
     calls(ctx, shared, &host)?;
     files(ctx, shared, &host)?;
     host.set("crypto", crypto::functions(ctx)?)?;
+    text::add(ctx, &host)?;
     freeze(ctx, &host)?;
     Ok(host)
 }
@@ -122,7 +123,7 @@ fn calls<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, host: &Object<'js>) -> Result
                         expires_at_ms: whole(expires_at_ms.0),
                     },
                 };
-                own.ask(&ctx, Request::Cache(request)).map(|(_, promise)| promise)
+                own.ask_now(&ctx, Request::Cache(request))
             },
         )?,
     )

@@ -12,6 +12,7 @@ mod memory;
 mod modules;
 mod raw;
 mod state;
+mod text;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

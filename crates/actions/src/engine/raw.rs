@@ -67,15 +67,19 @@ pub(super) unsafe fn run<'js>(ctx: &Ctx<'js>, bytecode: &[u8]) -> Result<Value<'
 }
 
 /// A string of the Action's as text. JavaScript's may hold halves of characters, which text cannot: they become `U+FFFD`.
-#[expect(unsafe_code, reason = "the safe conversion fails where a string holds half a character")]
 pub(super) fn text(string: &rquickjs::String<'_>) -> Result<String> {
     if let Ok(text) = string.to_string() {
         return Ok(text);
     }
+    Ok(String::from_utf8_lossy(&utf8(string)?).into_owned())
+}
+
+/// The bytes of a string. Half a character has three, which are no UTF-8.
+#[expect(unsafe_code, reason = "the safe conversion fails where a string holds half a character")]
+pub(super) fn utf8(string: &rquickjs::String<'_>) -> Result<Vec<u8>> {
     let bytes = string.clone().to_cstring()?;
     // SAFETY: the pointer and the length are those of one block, which lives as long as `bytes`.
-    let bytes = unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) };
-    Ok(String::from_utf8_lossy(bytes).into_owned())
+    Ok(unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), bytes.len()) }.to_vec())
 }
 
 /// The bytes of a `Uint8Array`, copied: the array may change or lose them the moment the Action runs again.

@@ -176,6 +176,40 @@ impl Shared {
         Ok((call, promise.into_value()))
     }
 
+    /// Asks the host and waits for the answer, as long as the execution may take. Other answers are delivered meanwhile.
+    pub(super) fn ask_now<'js>(&self, ctx: &Ctx<'js>, request: Request) -> rquickjs::Result<Value<'js>> {
+        let call = {
+            let mut run = self.run.borrow_mut();
+            if !run.active {
+                return Err(Exception::throw_message(ctx, "the Action has ended: nothing more can be asked"));
+            }
+            if run.calls_made >= run.limits.calls_max {
+                return Err(Exception::throw_range(ctx, "the Action made more requests than it may"));
+            }
+            if size_of(&request) > run.limits.request_bytes_max {
+                return Err(Exception::throw_range(ctx, "the request is larger than an Action may send"));
+            }
+            run.calls_made += 1;
+            run.last_call += 1;
+            run.last_call
+        };
+        self.outside.borrow_mut().ask(call, request);
+        while !self.watch.is_over() {
+            // Bound first: an answer is delivered into the context.
+            let answer = self.outside.borrow_mut().next(self.watch.wall.get());
+            match answer {
+                Ok(Some((answered, answer))) if answered == call => {
+                    return value_of(ctx, answer).map(|(value, _)| value);
+                }
+                Ok(Some((answered, answer))) => self.deliver(ctx, answered, answer),
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        // The loop around the context stops the execution.
+        Err(Exception::throw_message(ctx, "the Action ran out of time"))
+    }
+
     /// Gives a request up: its promise stays as it is.
     pub(super) fn forget(&self, call: u64) {
         let mut run = self.run.borrow_mut();

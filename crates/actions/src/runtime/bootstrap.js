@@ -14,11 +14,12 @@ function require(name) {
 }
 
 require('time');
-require('globals');
+const { begin } = require('globals');
 const { main } = require('loader');
 const { build } = require('api/index');
 
 module.exports = async function run(record) {
+  begin();
   const action = main();
   const called = action === null || action === undefined ? undefined : action[record.function];
   if (typeof called !== 'function') {

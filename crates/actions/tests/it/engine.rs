@@ -295,7 +295,7 @@ fn packages_are_loaded_as_they_were_resolved() {
                const own = require('actions:own');
                exports.onExecutePostLogin = async () => {
                  console.log(common.data.a[0], common.esm, common.name, own.answer, require('esm').late !== undefined);
-                 console.log((await import('esm')).default, (await import('esm')) === require('esm'));
+                 console.log((await import('esm')).default, (await import('esm')).late === require('esm').late);
                  try { require('nothing'); } catch (error) { console.log(error.code, error.message); }
                  try { require('awaits'); } catch (error) { console.log(error.message); }
                  console.log((await import('awaits')).a);

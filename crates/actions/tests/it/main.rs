@@ -2,6 +2,10 @@
 
 // `cfg(test)` is what tells clippy that this is test code.
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod engine;
+#[cfg(test)]
+mod runtime;
 #[cfg(test)]
 mod support;

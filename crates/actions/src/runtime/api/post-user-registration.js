@@ -1,0 +1,3 @@
+'use strict';
+// `api` of post-user-registration.
+exports.build = () => ({ cache: require('api/cache').cache() });

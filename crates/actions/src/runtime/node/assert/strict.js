@@ -1,0 +1,3 @@
+'use strict';
+// Node's `assert/strict`.
+module.exports = require('node/assert').strict;

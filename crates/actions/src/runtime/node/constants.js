@@ -1,0 +1,3 @@
+'use strict';
+// Node's `constants`.
+module.exports = { ...require('node/fs').constants, ...require('node/crypto').constants, ...require('node/os').constants.signals };

@@ -1,0 +1,3 @@
+'use strict';
+// Node's `dns/promises`.
+module.exports = require('node/dns').promises;

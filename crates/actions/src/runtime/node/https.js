@@ -1,0 +1,3 @@
+'use strict';
+// Node's `https`.
+module.exports = require('node/http').made('https:');

@@ -1,0 +1,3 @@
+'use strict';
+// Node's `path/posix`.
+module.exports = require('node/path');

@@ -1,0 +1,4 @@
+'use strict';
+// Node's `stream/web`.
+const { isDisturbed, isErrored, ...streams } = require('web/streams');
+module.exports = streams;

@@ -1,0 +1,3 @@
+'use strict';
+// Node's `util/types`.
+module.exports = require('node/util').types;
