@@ -15,7 +15,10 @@ use tokio::time::Instant;
 
 use crate::calls::{Answer, Request, ask};
 use crate::engine::{Code, Engine, Gone, Outside, Packages, RuntimeCode, Start, clock};
-use crate::{ActionError, Execution, FetchRecord, Finished, Host, HostFuture, Limits, Nothing, Program};
+use crate::lookups::{Found, Lookup, look_up};
+use crate::{
+    ActionError, Execution, FetchRecord, Finished, Host, HostFuture, Limits, Nothing, PackageSet, Program,
+};
 
 /// A program in a context, warm from one execution to the next.
 pub struct InProcess {
@@ -36,6 +39,7 @@ impl InProcess {
         let outside = Rc::new(RefCell::new(Direct {
             runtime,
             host: Arc::new(Nothing),
+            packages: program.packages.clone(),
             limits: Limits::default(),
             started: None,
             waiting: FuturesUnordered::new(),
@@ -45,10 +49,11 @@ impl InProcess {
         let code = Code {
             action: Arc::clone(&program.code),
             modules: program.modules.iter().cloned().collect(),
-            packages: program.packages.as_deref().map(|set| Rc::new(Packages::of(set))),
+            packages: Rc::new(Packages::default()),
         };
         let way_out = Rc::clone(&outside);
-        let engine = Engine::new(Rc::new(code), RuntimeCode::Text, way_out, Limits::default().memory_bytes)?;
+        let engine =
+            Engine::new(RuntimeCode::Text, way_out, Limits::default().memory_bytes)?.with_code(Rc::new(code));
         Ok(Self { engine, outside })
     }
 
@@ -94,6 +99,7 @@ pub fn run(execution: &Execution, host: Arc<dyn Host>) -> Finished {
 struct Direct {
     runtime: runtime::Runtime,
     host: Arc<dyn Host>,
+    packages: Option<Arc<PackageSet>>,
     limits: Limits,
     started: Option<Instant>,
     waiting: FuturesUnordered<HostFuture<'static, (u64, Answer, Option<FetchRecord>)>>,
@@ -145,5 +151,9 @@ impl Outside for Direct {
             self.fetches.extend(record);
             (!self.forgotten.contains(&call)).then_some((call, answer))
         }))
+    }
+
+    fn look_up(&mut self, lookup: &Lookup<'_>) -> Result<Found, Gone> {
+        Ok(look_up(self.packages.as_deref(), lookup))
     }
 }

@@ -1,6 +1,6 @@
 //! Tenants' own code: the JavaScript engine, and the process it is confined to.
 //!
-//! An *Action* is a CommonJS file of a tenant's. `Pool::run` runs one of its functions in a child process that has no
+//! An *Action* is a CommonJS file of a tenant's. [`Pool::run`] runs one of its functions in a child process that has no
 //! files, no environment, no sockets and no other tenant's data, that is stopped when it takes too long and killed when
 //! it does not stop. What it may do outside, two things, it asks the parent to do: [`Host::fetch`] and [`Host::cache`].
 //!
@@ -13,12 +13,17 @@ mod engine;
 mod finished;
 mod host;
 pub mod in_process;
-mod packages;
+mod lookups;
+mod pool;
 mod program;
+mod protocol;
+pub mod worker;
 
+pub use curfew_packages::PackageSet;
 pub use finished::{ActionError, ConsoleLevel, ConsoleLine, FetchRecord, Finished};
 pub use host::{
     CacheAnswer, CacheRequest, FetchError, FetchRequest, FetchResponse, Host, HostFuture, Nothing,
 };
-pub use packages::{File, FileKind, PackageSet, Target};
+pub use pool::{DEPTH_MAX, Pool, PoolConfig, WorkerCommand};
 pub use program::{Execution, Limits, Program, Trigger};
+pub use worker::{Confinement, Enforced};

@@ -38,6 +38,10 @@ enum Command {
 const LAST_READS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    // Started by the server itself, for tenants' code: it reads no configuration and writes no log.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "action-worker") {
+        return curfew_actions::worker::main();
+    }
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("CURFEW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use curfew_packages::{By, Kind, Target};
 use rquickjs::function::Opt;
 use rquickjs::{Array, Ctx, Exception, Function, Object, Persistent, Result, TypedArray, Value};
 
 use super::{Shared, crypto, modules, raw, text};
 use crate::calls::Request;
-use crate::{CacheRequest, ConsoleLevel, FetchRequest, FileKind, Target};
+use crate::{CacheRequest, ConsoleLevel, FetchRequest};
 
 /// Longest time that a timer waits: as in Node, what is longer waits a millisecond.
 const TIMER_MS_MAX: f64 = 2_147_483_647.0;
@@ -165,35 +166,30 @@ fn files<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, host: &Object<'js>) -> Result
     let own = Rc::clone(shared);
     host.set(
         "resolve",
-        Function::new(ctx.clone(), move |from: String, specifier: String| {
-            match own.code.resolve(&from, &specifier) {
-                Some(Target::File(path)) => Some(path.clone()),
-                Some(Target::Builtin(name)) => Some(format!("node:{name}")),
-                None => None,
-            }
+        Function::new(ctx.clone(), move |ctx: Ctx<'js>, from: String, specifier: String| {
+            Ok::<_, rquickjs::Error>(own.find(&ctx, &from, &specifier, By::Require)?.map(
+                |target| match target {
+                    Target::File(path) => path.to_string(),
+                    Target::Builtin(name) => format!("node:{name}"),
+                },
+            ))
         })?,
     )?;
     let own = Rc::clone(shared);
     host.set(
         "kind",
-        Function::new(ctx.clone(), move |path: String| {
-            own.code.kind(&path).map(|kind| match kind {
-                FileKind::CommonJs => "commonjs",
-                FileKind::EsModule => "module",
-                FileKind::Json => "json",
-            })
+        Function::new(ctx.clone(), move |ctx: Ctx<'js>, path: String| {
+            Ok::<_, rquickjs::Error>(own.kind(&ctx, &path)?.map(|kind| match kind {
+                Kind::CommonJs => "commonjs",
+                Kind::EsModule => "module",
+                Kind::Json => "json",
+            }))
         })?,
     )?;
     let own = Rc::clone(shared);
-    host.set(
-        "load",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, path: String| own.code.load(&ctx, &path))?,
-    )?;
+    host.set("load", Function::new(ctx.clone(), move |ctx: Ctx<'js>, path: String| own.load(&ctx, &path))?)?;
     let own = Rc::clone(shared);
-    host.set(
-        "json",
-        Function::new(ctx.clone(), move |ctx: Ctx<'js>, path: String| own.code.json(&ctx, &path))?,
-    )?;
+    host.set("json", Function::new(ctx.clone(), move |ctx: Ctx<'js>, path: String| own.json(&ctx, &path))?)?;
     host.set(
         "import",
         Function::new(ctx.clone(), move |ctx: Ctx<'js>, path: String| modules::import(&ctx, &path))?,

@@ -6,6 +6,7 @@
 mod bindings;
 pub(crate) mod clock;
 mod code;
+mod compile;
 mod crypto;
 mod errors;
 mod memory;
@@ -14,7 +15,7 @@ mod raw;
 mod state;
 mod text;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,11 +24,13 @@ use curfew_model::{Secret, Timestamp};
 use rquickjs::promise::PromiseState;
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Promise, Runtime, Value};
 
-pub(crate) use code::{Code, Packages, RuntimeCode};
+pub(crate) use code::{Code, Packages, RuntimeCode, Source};
+pub(crate) use compile::{compile_files, compile_runtime};
 use memory::{Budget, Counted};
 use state::{Run, Watch};
 
 use crate::calls::{Answer, Request};
+use crate::lookups::{Found, Lookup};
 use crate::{ActionError, ConsoleLine, Limits, Trigger};
 
 /// Most bytes of the C stack that a context uses; the thread must have more.
@@ -48,6 +51,11 @@ pub(crate) trait Outside {
     /// # Errors
     /// The parent is gone, or speaks nonsense: there is nobody left to work for.
     fn next(&mut self, until: Duration) -> Result<Option<(u64, Answer)>, Gone>;
+    /// Asks about the program's packages, and waits for the answer.
+    ///
+    /// # Errors
+    /// As in [`Self::next`].
+    fn look_up(&mut self, lookup: &Lookup<'_>) -> Result<Found, Gone>;
 }
 
 /// There is no parent any more.
@@ -56,7 +64,8 @@ pub(crate) struct Gone;
 
 /// What the context's functions share with the loop around them.
 pub(crate) struct Shared {
-    code: Rc<Code>,
+    /// Set once, when the context gets its program.
+    code: OnceCell<Rc<Code>>,
     runtime: RuntimeCode,
     watch: Watch,
     budget: Rc<Budget>,
@@ -87,8 +96,27 @@ pub(crate) struct Outcome {
     pub(crate) console: Vec<ConsoleLine>,
     pub(crate) console_dropped: u64,
     /// Whether the context can serve another execution.
-    #[expect(dead_code, reason = "asked by whoever keeps contexts warm")]
     pub(crate) reusable: bool,
+}
+
+impl Shared {
+    /// The program. The runtime's own files are loaded before there is one, and ask for none.
+    fn code(&self) -> rquickjs::Result<&Code> {
+        self.code.get().map(Rc::as_ref).ok_or(rquickjs::Error::Unknown)
+    }
+}
+
+impl Outcome {
+    /// An execution that never began.
+    pub(crate) fn failed(error: ActionError) -> Self {
+        Self {
+            result: Err(error),
+            commands: Vec::new(),
+            console: Vec::new(),
+            console_dropped: 0,
+            reusable: false,
+        }
+    }
 }
 
 /// A context with one program in it, loaded at the first execution.
@@ -101,12 +129,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Makes a context.
+    /// Makes a context without a program.
     ///
     /// # Errors
     /// There is no memory for it.
     pub(crate) fn new(
-        code: Rc<Code>,
         runtime_code: RuntimeCode,
         outside: Rc<RefCell<dyn Outside>>,
         memory_bytes: usize,
@@ -117,7 +144,7 @@ impl Engine {
         runtime.set_max_stack_size(STACK_BYTES);
         let context = Context::full(&runtime).map_err(out_of_memory)?;
         let shared = Rc::new(Shared {
-            code,
+            code: OnceCell::new(),
             runtime: runtime_code,
             watch: Watch::new(),
             budget,
@@ -132,6 +159,12 @@ impl Engine {
         let mut engine = Self { entry: None, shared, context, runtime };
         engine.boot()?;
         Ok(engine)
+    }
+
+    /// Gives the context its program. A context has one for its life.
+    pub(crate) fn with_code(self, code: Rc<Code>) -> Self {
+        let _ = self.shared.code.set(code);
+        self
     }
 
     /// Runs the runtime's own files, which hand back the function that runs the program.
@@ -159,7 +192,6 @@ impl Engine {
     }
 
     /// Bytes that the context holds.
-    #[expect(dead_code, reason = "asked by whoever keeps contexts warm")]
     pub(crate) fn memory_bytes(&self) -> usize {
         self.shared.budget.used()
     }

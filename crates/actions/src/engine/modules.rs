@@ -7,13 +7,13 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use curfew_packages::{By, Kind, Target};
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Exception, Filter, Module, Object, Result, Value};
 
 use super::Shared;
-use crate::{FileKind, Target};
 
 /// Before the path of a file that is known already.
 const KNOWN: &str = "curfew:file:";
@@ -24,7 +24,7 @@ pub(super) struct Names(pub(super) Rc<Shared>);
 impl Resolver for Names {
     fn resolve<'js>(
         &mut self,
-        _: &Ctx<'js>,
+        ctx: &Ctx<'js>,
         base: &str,
         name: &str,
         _: Option<ImportAttributes<'js>>,
@@ -32,13 +32,12 @@ impl Resolver for Names {
         if let Some(path) = name.strip_prefix(KNOWN) {
             return Ok(path.to_owned());
         }
-        match self.0.code.resolve(base, name) {
-            Some(Target::File(path)) => Ok(path.clone()),
-            Some(Target::Builtin(name)) => Ok(format!("node:{name}")),
-            None if name.starts_with("node:") || name.starts_with("actions:") => Ok(name.to_owned()),
-            // A file that is not there is named as such; anything else may be a built-in module.
-            None if name.starts_with(['.', '/']) => Err(rquickjs::Error::new_resolving(base, name)),
-            None => Ok(format!("node:{name}")),
+        if name.starts_with("actions:") {
+            return Ok(name.to_owned());
+        }
+        match self.0.resolve(ctx, base, name, By::Import)? {
+            Target::File(path) => Ok(path.to_string()),
+            Target::Builtin(name) => Ok(format!("node:{name}")),
         }
     }
 }
@@ -53,10 +52,12 @@ impl Loader for Files {
         name: &str,
         _: Option<ImportAttributes<'js>>,
     ) -> Result<Module<'js, Declared>> {
-        match self.0.code.file(name) {
-            Some((FileKind::EsModule, _)) => self.0.code.declare(ctx, name),
-            _ => dressed(ctx, name, required(ctx, &self.0, name)?),
+        if !name.contains(':')
+            && let Some((Kind::EsModule, source)) = self.0.file(ctx, name)?
+        {
+            return self.0.declare(ctx, name, &source);
         }
+        dressed(ctx, name, required(ctx, &self.0, name)?)
     }
 }
 

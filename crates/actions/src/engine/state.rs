@@ -9,6 +9,7 @@ use rquickjs::{Ctx, Exception, Function, Object, Persistent, TypedArray, Value};
 
 use super::{Shared, clock};
 use crate::calls::{Answer, Request, cut};
+use crate::lookups::LOOKUPS_MAX;
 use crate::{CacheAnswer, ConsoleLevel, ConsoleLine, Limits};
 
 /// When an execution has to stop. Asked by the engine every ten thousand steps or so.
@@ -71,6 +72,7 @@ pub(super) struct Run {
     calls: BTreeMap<u64, Pending>,
     queue: VecDeque<(u64, Request)>,
     calls_made: usize,
+    lookups_made: usize,
     /// Never reset: an answer that comes late meets no other call.
     last_call: u64,
     timers: BTreeMap<(Duration, u64), Timer>,
@@ -85,6 +87,13 @@ impl Run {
         self.now = now;
         self.limits = limits;
         self.calls_made = 0;
+        self.lookups_made = 0;
+    }
+
+    /// Counts a question about packages.
+    pub(super) fn may_look_up(&mut self) -> bool {
+        self.lookups_made += 1;
+        self.lookups_made <= LOOKUPS_MAX
     }
 
     pub(super) fn take_records(&mut self) -> (Vec<String>, Vec<ConsoleLine>, u64) {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_actions::in_process::{InProcess, run};
-use curfew_actions::{ActionError, File, FileKind, Finished, Limits, Nothing, PackageSet, Program, Target};
+use curfew_actions::{ActionError, Finished, Limits, Nothing};
 use curfew_model::Secret;
 
-use crate::support::{Echo, action, commands, console, execution, program, short, thrown};
+use crate::support::{
+    Echo, PACKAGES_SAY, action, commands, console, execution, program, short, thrown, with_packages,
+};
 
 /// Runs the body of an `onExecutePostLogin`.
 fn ran(body: &str) -> Finished {
@@ -253,67 +255,7 @@ fn the_module_scope_stays_and_nothing_else_does() {
 
 #[test]
 fn packages_are_loaded_as_they_were_resolved() {
-    let file = |kind, source: &str| File { kind, source: source.into() };
-    let from = |from: &str, specifier: &str, path: &str| {
-        ((from.to_owned(), specifier.to_owned()), Target::File(path.to_owned()))
-    };
-    let set = PackageSet {
-        digest: "one".to_owned(),
-        files: BTreeMap::from([
-            (
-                "common/index.js".to_owned(),
-                file(
-                    FileKind::CommonJs,
-                    "#!/usr/bin/env node\nexports.data = require('./data.json'); exports.esm = require('esm').default; undeclared = 1; exports.name = __filename;",
-                ),
-            ),
-            ("common/data.json".to_owned(), file(FileKind::Json, "{\"a\":[1]}")),
-            (
-                "esm/index.mjs".to_owned(),
-                file(
-                    FileKind::EsModule,
-                    "import { twice } from './twice.mjs'; import common, { data } from 'common'; export default twice(21); export const late = () => data.a[0] + common.data.a.length;",
-                ),
-            ),
-            ("esm/twice.mjs".to_owned(), file(FileKind::EsModule, "export const twice = (n) => 2 * n;")),
-            ("esm/awaits.mjs".to_owned(), file(FileKind::EsModule, "await 1; export const a = 1;")),
-        ]),
-        resolutions: BTreeMap::from([
-            from("", "common", "common/index.js"),
-            from("", "esm", "esm/index.mjs"),
-            from("", "awaits", "esm/awaits.mjs"),
-            from("common/index.js", "./data.json", "common/data.json"),
-            from("common/index.js", "esm", "esm/index.mjs"),
-            from("esm/index.mjs", "./twice.mjs", "esm/twice.mjs"),
-            from("esm/index.mjs", "common", "common/index.js"),
-        ]),
-        roots: BTreeMap::new(),
-    };
-    let program = Arc::new(Program {
-        id: "packages".to_owned(),
-        code: "const common = require('common');
-               const own = require('actions:own');
-               exports.onExecutePostLogin = async () => {
-                 console.log(common.data.a[0], common.esm, common.name, own.answer, require('esm').late !== undefined);
-                 console.log((await import('esm')).default, (await import('esm')).late === require('esm').late);
-                 try { require('nothing'); } catch (error) { console.log(error.code, error.message); }
-                 try { require('awaits'); } catch (error) { console.log(error.message); }
-                 console.log((await import('awaits')).a);
-               };"
-        .into(),
-        packages: Some(Arc::new(set)),
-        modules: vec![("own".to_owned(), "module.exports = { answer: require('common').esm };".into())],
-    });
-    let finished = run(&execution(&program), Arc::new(Nothing));
+    let finished = run(&execution(&with_packages()), Arc::new(Nothing));
     assert_eq!(finished.result, Ok(()), "{finished:?}");
-    assert_eq!(
-        console(&finished),
-        [
-            "log: 1 42 common/index.js 42 true",
-            "log: 42 true",
-            "log: MODULE_NOT_FOUND Cannot find module 'nothing'",
-            "log: require() cannot be used on esm/awaits.mjs, which awaits at its top level. Use import() instead.",
-            "log: 1",
-        ]
-    );
+    assert_eq!(console(&finished), PACKAGES_SAY);
 }

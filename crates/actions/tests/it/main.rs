@@ -6,6 +6,10 @@ mod api;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod pool;
+#[cfg(test)]
 mod runtime;
 #[cfg(test)]
 mod support;

@@ -1,13 +1,13 @@
 //! Programs, executions and hosts for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use curfew_actions::{
     ActionError, CacheAnswer, CacheRequest, Execution, FetchError, FetchRequest, FetchResponse, Finished,
-    Host, HostFuture, Limits, Program, Trigger,
+    Host, HostFuture, Limits, PackageSet, Program, Trigger,
 };
 use curfew_model::Timestamp;
 use serde_json::value::RawValue;
@@ -124,3 +124,67 @@ fn answer(request: &FetchRequest, body: Bytes) -> FetchResponse {
         body,
     }
 }
+
+/// A program whose packages are of every kind.
+pub(crate) fn with_packages() -> Arc<Program> {
+    let files = [
+        ("common/package.json", r#"{"name":"common"}"#),
+        (
+            "common/index.js",
+            "#!/usr/bin/env node\nexports.data = require('./data.json'); exports.esm = require('esm').default; \
+             undeclared = 1; exports.name = __filename; exports.later = (name) => require(name);",
+        ),
+        ("common/later.js", "exports.later = true; exports.from = require('./' + 'data').a;"),
+        ("common/data.json", r#"{"a":[1]}"#),
+        ("common/broken.js", "this is no JavaScript"),
+        (
+            "esm/package.json",
+            r#"{"name":"esm","type":"module","exports":{".":"./index.js","./awaits":"./awaits.js"}}"#,
+        ),
+        (
+            "esm/index.js",
+            "import { twice } from './twice.js'; import common, { data } from 'common'; \
+             export default twice(21); export const late = () => data.a[0] + common.data.a.length;",
+        ),
+        ("esm/twice.js", "export const twice = (n) => 2 * n;"),
+        ("esm/awaits.js", "await 1; export const a = 1;"),
+    ];
+    let roots = BTreeMap::from([("common", "1.0.0"), ("esm", "1.0.0")]);
+    let set = PackageSet::new(
+        roots.into_iter().map(|(name, version)| (name.to_owned(), version.to_owned())).collect(),
+        Vec::new(),
+        files.into_iter().map(|(path, text)| (format!("node_modules/{path}").into(), text.into())).collect(),
+        BTreeSet::new(),
+    )
+    .expect("a set");
+    Arc::new(Program {
+        id: "packages".to_owned(),
+        code: "const common = require('common');
+               const own = require('actions:own');
+               exports.onExecutePostLogin = async () => {
+                 console.log(common.data.a[0], common.esm, common.name, own.answer, require('esm').late !== undefined);
+                 console.log((await import('esm')).default, (await import('esm')).late());
+                 console.log(common.later('./later').later, common.later('./later').from[0]);
+                 try { require('nothing'); } catch (error) { console.log(error.code); }
+                 try { require('esm/hidden'); } catch (error) { console.log(error.code); }
+                 try { require('esm/awaits'); } catch (error) { console.log(error.message); }
+                 try { common.later('./broken'); } catch (error) { console.log(error.name); }
+                 console.log((await import('esm/awaits')).a);
+               };"
+        .into(),
+        packages: Some(Arc::new(set)),
+        modules: vec![("own".to_owned(), "module.exports = { answer: require('common').esm };".into())],
+    })
+}
+
+/// What that program writes.
+pub(crate) const PACKAGES_SAY: [&str; 8] = [
+    "log: 1 42 node_modules/common/index.js 42 true",
+    "log: 42 2",
+    "log: true 1",
+    "log: MODULE_NOT_FOUND",
+    "log: ERR_PACKAGE_PATH_NOT_EXPORTED",
+    "log: require() cannot be used on node_modules/esm/awaits.js, which awaits at its top level. Use import() instead.",
+    "log: SyntaxError",
+    "log: 1",
+];

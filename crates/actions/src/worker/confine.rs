@@ -1,0 +1,198 @@
+//! What the child gives up before it hears of any tenant.
+
+use curfew_model::Entropy as _;
+use serde::{Deserialize, Serialize};
+
+/// How far a wall stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforced {
+    /// All of it.
+    Fully,
+    /// As much as this kernel knows.
+    Partly,
+    /// Nothing.
+    Not,
+}
+
+/// Which walls stand around a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confinement {
+    /// Files and sockets, by landlock.
+    pub landlock: Enforced,
+    /// System calls, by seccomp.
+    pub seccomp: Enforced,
+    /// Memory, descriptors, core dumps.
+    pub limits: Enforced,
+}
+
+impl Confinement {
+    /// Whether everything is as it should be.
+    pub fn is_whole(&self) -> bool {
+        *self == Self { landlock: Enforced::Fully, seccomp: Enforced::Fully, limits: Enforced::Fully }
+    }
+}
+
+/// Address space beside what the program takes when it starts.
+const ADDRESS_SPACE_BYTES: u64 = 1 << 30;
+/// Standard input is the socket; standard output and error lead nowhere.
+const DESCRIPTORS: u64 = 3;
+/// So that the server goes first where both want the processor.
+const NICENESS: i32 = 5;
+
+/// Puts the walls up. What does not stand is told, not fatal: the parent says it out loud.
+pub(super) fn apply() -> Confinement {
+    close_descriptors();
+    end_with_parent();
+    let _ = rustix::process::nice(NICENESS);
+    // Libraries look around at their first use: now, while the kernel still answers.
+    curfew_model::SystemEntropy.fill(&mut [0; 16]);
+    let address_space = address_space_bytes();
+    let landlock = no_files();
+    let limits = limit_resources(address_space);
+    // The last one: it forbids to put up others.
+    let seccomp = few_calls();
+    Confinement { landlock, seccomp, limits }
+}
+
+/// Closes what the parent, or whoever started it, forgot to keep to itself.
+#[expect(unsafe_code, reason = "a descriptor by its number can be closed in no other way")]
+fn close_descriptors() {
+    let Ok(folder) = std::fs::read_dir("/dev/fd") else { return };
+    let open: Vec<i32> = folder
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|open| *open > 2)
+        .collect();
+    for descriptor in open {
+        // SAFETY: this thread is the only one and has opened nothing yet, so nobody owns these. (The folder's own
+        // is closed already, which is then an error that nobody looks at.)
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+/// The kernel ends this process with the thread that started it.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{
+            DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+        };
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        // Nor do others of the same user read its memory.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+}
+
+/// What the program takes already.
+fn address_space_bytes() -> Option<u64> {
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').next()?.parse().ok()?;
+    pages.checked_mul(rustix::param::page_size() as u64)
+}
+
+fn limit_resources(address_space: Option<u64>) -> Enforced {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit =
+        |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).is_ok();
+    let all = [
+        address_space.is_some_and(|taken| limit(Resource::As, taken.saturating_add(ADDRESS_SPACE_BYTES))),
+        limit(Resource::Nofile, DESCRIPTORS),
+        limit(Resource::Core, 0),
+        limit(Resource::Fsize, 0),
+    ];
+    match all {
+        [true, true, true, true] => Enforced::Fully,
+        [false, false, false, false] => Enforced::Not,
+        _ => Enforced::Partly,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_files() -> Enforced {
+    Enforced::Not
+}
+
+/// No file may be opened, no address connected to, no process outside signalled.
+#[cfg(target_os = "linux")]
+fn no_files() -> Enforced {
+    use landlock::{
+        ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetError, RulesetStatus, Scope,
+    };
+    let restrict = || -> Result<RulesetStatus, RulesetError> {
+        let rules = Ruleset::default()
+            .handle_access(AccessFs::from_all(ABI::V6))?
+            .handle_access(AccessNet::from_all(ABI::V6))?
+            .scope(Scope::from_all(ABI::V6))?;
+        Ok(rules.create()?.restrict_self()?.ruleset)
+    };
+    match restrict() {
+        Ok(RulesetStatus::FullyEnforced) => Enforced::Fully,
+        Ok(RulesetStatus::PartiallyEnforced) => Enforced::Partly,
+        Ok(RulesetStatus::NotEnforced) | Err(_) => Enforced::Not,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn few_calls() -> Enforced {
+    Enforced::Not
+}
+
+/// The kernel answers the calls that computing takes, and refuses every other.
+#[cfg(target_os = "linux")]
+fn few_calls() -> Enforced {
+    let apply = || -> Result<(), Box<dyn std::error::Error>> {
+        let program = filter()?;
+        Ok(seccompiler::apply_filter(&program)?)
+    };
+    if apply().is_ok() { Enforced::Fully } else { Enforced::Not }
+}
+
+#[cfg(target_os = "linux")]
+fn filter() -> Result<seccompiler::BpfProgram, Box<dyn std::error::Error>> {
+    use seccompiler::{
+        SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    };
+    // An empty list of rules allows a call whatever its arguments are.
+    let mut rules = std::collections::BTreeMap::new();
+    for call in [
+        libc::SYS_brk,
+        libc::SYS_clock_gettime,
+        libc::SYS_close,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        libc::SYS_futex,
+        libc::SYS_getrandom,
+        libc::SYS_gettimeofday,
+        libc::SYS_madvise,
+        libc::SYS_mremap,
+        libc::SYS_munmap,
+        libc::SYS_ppoll,
+        libc::SYS_restart_syscall,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_sched_yield,
+        libc::SYS_setitimer,
+        libc::SYS_sigaltstack,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll,
+    ] {
+        rules.insert(call, Vec::new());
+    }
+    let only = |argument, operator, value| -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+        Ok(vec![SeccompRule::new(vec![SeccompCondition::new(argument, Dword, operator, value)?])?])
+    };
+    // The socket, and nothing else.
+    for call in [libc::SYS_read, libc::SYS_write] {
+        rules.insert(call, only(0, SeccompCmpOp::Eq, 0)?);
+    }
+    // Memory, but none that could be run.
+    let executable = libc::PROT_EXEC.cast_unsigned().into();
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, only(2, SeccompCmpOp::MaskedEq(executable), 0)?);
+    }
+    let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    let filter =
+        SeccompFilter::new(rules, refused, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
+    Ok(filter.try_into()?)
+}
