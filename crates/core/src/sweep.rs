@@ -4,7 +4,8 @@ use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey,
 };
 use curfew_store::{
-    Lane, Tx, codes, deliveries, endings as ending_store, event_streams, families, logs, sessions, users,
+    Lane, Tx, action_executions, action_packages, codes, deliveries, endings as ending_store, event_streams,
+    families, logs, sessions, users,
 };
 use futures_util::future::BoxFuture;
 
@@ -30,6 +31,10 @@ const DELIVERIES_KEPT_SECONDS: i64 = ENDINGS_KEPT_SECONDS;
 const EVENTS_KEPT_SECONDS: i64 = 7 * 86_400;
 /// How long it is remembered how event streams went.
 const HOURS_KEPT_SECONDS: i64 = 31 * 86_400;
+/// How long packages of Actions are kept that nothing stands on: longer than a build takes.
+const PACKAGES_KEPT_SECONDS: i64 = 86_400;
+/// How long it is kept what they compile to; it is compiled anew when it is needed.
+const BYTECODE_KEPT_SECONDS: i64 = 30 * 86_400;
 /// How long a node that says nothing is remembered; its guards' leases are over after a minute.
 const NODES_KEPT_SECONDS: i64 = 86_400;
 
@@ -42,7 +47,7 @@ pub struct Swept {
     pub sessions_purged: u64,
     /// Families removed.
     pub families_purged: u64,
-    /// Consumptions, feed entries, deliveries, log rows, and what clients held for users who are gone.
+    /// Consumptions, feed entries, deliveries, log rows, what is kept of Actions, and what clients held for users who are gone.
     pub others_purged: u64,
 }
 
@@ -116,6 +121,7 @@ pub async fn sweep(core: &Core, ctx: &Ctx) -> Result<Swept, Failure> {
         |tx, ctx, log_id| Box::pin(logs::purge(tx, ctx.tenant, log_id)),
     )
     .await?;
+    others_purged += sweep_actions(core, ctx).await?;
     others_purged += sweep_status_lists(core, ctx).await?;
     others_purged += sweep_endings(core, ctx).await?;
     Ok(Swept { sessions_ended, sessions_purged, families_purged, others_purged })
@@ -159,6 +165,37 @@ async fn sweep_deliveries(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
         })
         .await?;
     Ok(events + others + hours)
+}
+
+/// What Actions did is kept as long as the tenant wants it, packages as long as something stands on them.
+async fn sweep_actions(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
+    let kept = core.tenant(ctx.tenant).await?.settings.action_executions_kept_days();
+    let before = ctx.now.plus_seconds(-kept * 86_400);
+    let mut purged = purge(
+        core,
+        &Ctx { now: before, ..ctx.clone() },
+        String::new(),
+        |tx, before, after| {
+            Box::pin(async move {
+                let before_id = crate::actions::executions::first_id_of(before.now);
+                action_executions::purgeable(tx, before.tenant, after, &before_id, BATCH).await
+            })
+        },
+        |tx, ctx, id| Box::pin(action_executions::purge(tx, ctx.tenant, id)),
+    )
+    .await?;
+    purged += core
+        .store
+        .transact(Lane::Ordinary, ctx.clone(), |tx, ctx| {
+            Box::pin(async move {
+                let unused = ctx.now.plus_seconds(-PACKAGES_KEPT_SECONDS);
+                let compiled = ctx.now.plus_seconds(-BYTECODE_KEPT_SECONDS);
+                Ok(action_packages::purge(tx, ctx.tenant, unused).await?
+                    + action_packages::purge_bytecode(tx, ctx.tenant, compiled).await?)
+            })
+        })
+        .await?;
+    Ok(purged)
 }
 
 /// Indexes that no token names any more are free again, and lists that nothing is left of go.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_core::Core;
+use curfew_core::actions::Builds;
 use curfew_core::deliveries::{self, Courier};
 use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
@@ -183,6 +184,10 @@ impl Server {
             let courier = Courier::new(Arc::clone(&core), ctx, deliveries::Limits::default());
             async move { courier.run(courier_stops.map(drop)).await }
         });
+        let builds = tokio::spawn({
+            let builds = Builds::new(Arc::clone(&core), job_ctx(&core, &self.issuer));
+            async move { builds.run(std::future::pending()).await }
+        });
         let shutdown = {
             let core = Arc::clone(&core);
             async move {
@@ -192,7 +197,8 @@ impl Server {
             }
         };
         server::run(self.listener, self.tls, router(self.app), self.limits, shutdown).await;
-        for job in [sweeper, feed, hints] {
+        // A build that is under way is given back by its lease.
+        for job in [sweeper, feed, hints, builds] {
             job.abort();
         }
         // The last requests may have ended something: who hears of it is told, or is told after the next start.

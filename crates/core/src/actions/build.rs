@@ -123,12 +123,20 @@ pub struct Builds {
     core: Arc<Core>,
     /// Whose; the instant is read anew for each step.
     ctx: Ctx,
+    builder: Arc<dyn Builder>,
 }
 
 impl Builds {
     /// The builds of the tenant of `ctx`.
     pub fn new(core: Arc<Core>, ctx: Ctx) -> Self {
-        Self { core, ctx }
+        let builder = Arc::clone(&core.builder);
+        Self { core, ctx, builder }
+    }
+
+    /// The same by another builder than the server's.
+    #[must_use]
+    pub fn by(self, builder: Arc<dyn Builder>) -> Self {
+        Self { builder, ..self }
     }
 
     /// Builds until `stop` is done. A build that is under way then is given back by its lease.
@@ -194,7 +202,7 @@ impl Builds {
     async fn build(&self, row: ActionRow, draft: Result<Draft, BuildError>) -> Result<(), Failure> {
         let outcome = match draft {
             Err(error) => Err(BuildFailure::Final(vec![error])),
-            Ok(draft) => match tokio::time::timeout(BUILD_TIME, self.core.builder.build(draft)).await {
+            Ok(draft) => match tokio::time::timeout(BUILD_TIME, self.builder.build(draft)).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     let error = BuildError::new("timed_out", "The build took too long");

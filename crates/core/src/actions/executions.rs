@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 use super::{ActionError, BoundAction, ConsoleLine, FetchRecord, Finished};
 use crate::Core;
 
-/// How long they are kept when nothing is said.
-pub const KEPT_DAYS: i64 = 10;
 /// Bytes that are kept of what one Action wrote to the console.
 const CONSOLE_BYTES_MAX: usize = 16 * 1024;
 /// Lines that are kept of it.

@@ -49,6 +49,7 @@ fn view(mut doc: Document) -> Document {
             "enabled_locales": ["en"],
             "session_cookie": { "mode": "persistent" },
             "sessions": {},
+            "action_executions": { "retention_days": 10 },
             "oidc_logout": { "rp_logout_end_session_endpoint_discovery": true },
             "allowed_logout_urls": [],
             "sandbox_version": "22",

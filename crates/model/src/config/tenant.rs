@@ -41,6 +41,14 @@ pub struct SessionsSettings {
     pub max_per_user: Option<u16>,
 }
 
+/// `action_executions`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ActionExecutionsSettings {
+    /// How long they are kept.
+    #[serde(default)]
+    pub retention_days: Option<i64>,
+}
+
 /// `oidc_logout`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct OidcLogoutSettings {
@@ -72,6 +80,9 @@ pub struct TenantSettings {
     /// Shown on the pages.
     #[serde(default)]
     pub friendly_name: Option<String>,
+    /// What is kept of what Actions did.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub action_executions: ActionExecutionsSettings,
     /// The audience when a request names none.
     #[serde(default)]
     pub default_audience: Option<String>,
@@ -138,6 +149,11 @@ pub struct TenantSettings {
 }
 
 impl TenantSettings {
+    /// For how many days it is kept what Actions did: 10 unless something else is set.
+    pub fn action_executions_kept_days(&self) -> i64 {
+        self.action_executions.retention_days.unwrap_or(10).clamp(1, 365)
+    }
+
     /// Life-times of a session that begins now.
     #[expect(
         clippy::cast_possible_truncation,

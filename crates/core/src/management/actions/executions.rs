@@ -1,7 +1,8 @@
 //! What Actions did, as the API shows it.
 
 use curfew_model::{Ctx, Failure};
-use curfew_store::action_executions::{self as rows, ExecutionRow, Filter};
+pub use curfew_store::action_executions::Filter;
+use curfew_store::action_executions::{self as rows, ExecutionRow};
 use serde_json::json;
 
 use crate::Core;
