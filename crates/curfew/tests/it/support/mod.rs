@@ -21,6 +21,7 @@ use axum::body::Body;
 use curfew::config::Typed;
 use curfew::serve::{Assembled, World, assemble, job_ctx};
 use curfew_core::Core;
+use curfew_core::actions::Builds;
 use curfew_core::deliveries::{Courier, Limits};
 use curfew_core::grants::authorization_code::FAMILIES_MAX;
 use curfew_core::sessions::SESSIONS_MAX;
@@ -97,6 +98,7 @@ pub(crate) struct Curfew {
     /// The rules and the store behind them, for what has no route: the sweeper, the revocation of a sealing key.
     pub(crate) core: Arc<Core>,
     courier: Arc<Courier>,
+    builds: Arc<Builds>,
     router: Router,
     /// What reads the feed for this node's guards.
     feed: Arc<AbortHandle>,
@@ -178,8 +180,9 @@ impl Curfew {
         });
         let feed = Arc::new(feed.abort_handle());
         let courier = Arc::new(Courier::new(Arc::clone(&core), job_ctx(&core, &issuer), Limits::default()));
+        let builds = Arc::new(Builds::new(Arc::clone(&core), job_ctx(&core, &issuer)));
         let router = curfew_http::router(Arc::<App>::clone(&app));
-        Self { core, courier, router, feed, clock, place, host: "id.example" }
+        Self { core, courier, builds, router, feed, clock, place, host: "id.example" }
     }
 
     /// Another node on the same database, with caches of its own; or this one after a restart.
@@ -265,6 +268,11 @@ impl Curfew {
     /// Tells applications what is due to be told at this instant, each once.
     pub(crate) async fn deliver(&self) {
         self.courier.work_off().await.expect("the deliveries");
+    }
+
+    /// Builds the Actions that are due to be built at this instant.
+    pub(crate) async fn build(&self) {
+        self.builds.work_off().await.expect("the builds");
     }
 
     /// Has applications told as a running server does, until the answer is dropped.

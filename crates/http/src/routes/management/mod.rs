@@ -7,6 +7,7 @@
 //! Steps of every request, in this order: 1 bearer token, 2 token alive, 3 scope, 4 path, query and body against the
 //! contract, 5 the operation.
 
+mod actions;
 mod client_grants;
 mod clients;
 mod connections;
@@ -318,6 +319,41 @@ operations! {
         "Send a test event to an event stream" => event_streams::test;
     GET "/event-streams/{id}/stats" ["read:event_deliveries", "read:event_streams"] OK
         "See how it goes with an event stream" => event_streams::stats;
+
+    GET "/actions/actions" ["read:actions"] OK "Get actions" => actions::list;
+    POST "/actions/actions" ["create:actions"] CREATED "Create an action" => actions::create;
+    GET "/actions/actions/{id}" ["read:actions"] OK "Get an action" => actions::get;
+    PATCH "/actions/actions/{id}" ["update:actions"] OK "Update an action" => actions::update;
+    DELETE "/actions/actions/{id}" ["delete:actions"] NO_CONTENT "Delete an action" => actions::delete;
+    POST "/actions/actions/{id}/deploy" ["create:actions"] ACCEPTED "Deploy an action" => actions::deploy;
+    POST "/actions/actions/{id}/test" ["create:actions"] OK "Test an Action" => actions::test;
+    GET "/actions/actions/{actionId}/versions" ["read:actions"] OK "Get an action's versions" => actions::versions;
+    GET "/actions/actions/{actionId}/versions/{id}" ["read:actions"] OK
+        "Get a specific version of an action" => actions::get_version;
+    POST "/actions/actions/{actionId}/versions/{id}/deploy" ["create:actions"] ACCEPTED
+        "Roll back to a previous action version" => actions::deploy_version;
+    GET "/actions/triggers" ["read:actions"] OK "Get triggers" => actions::triggers;
+    GET "/actions/triggers/{triggerId}/bindings" ["read:actions"] OK "Get trigger bindings" => actions::bindings;
+    PATCH "/actions/triggers/{triggerId}/bindings" ["update:actions"] OK
+        "Update trigger bindings" => actions::update_bindings;
+    GET "/actions/executions" ["read:actions"] OK "List executions" => actions::executions;
+    GET "/actions/executions/{id}" ["read:actions"] OK "Get an execution" => actions::get_execution;
+    GET "/actions/modules" ["read:actions"] OK "Get a list of Actions Modules" => actions::modules::list;
+    POST "/actions/modules" ["create:actions"] CREATED "Create a new Actions Module" => actions::modules::create;
+    GET "/actions/modules/{id}" ["read:actions"] OK "Get an Actions Module by its ID" => actions::modules::get;
+    PATCH "/actions/modules/{id}" ["update:actions"] OK "Update an Actions Module" => actions::modules::update;
+    DELETE "/actions/modules/{id}" ["delete:actions"] NO_CONTENT
+        "Delete an Actions Module" => actions::modules::delete;
+    GET "/actions/modules/{id}/actions" ["read:actions"] OK
+        "Get all actions using an Actions Module" => actions::modules::actions;
+    POST "/actions/modules/{id}/rollback" ["update:actions"] OK
+        "Roll back an Actions Module to a previous version" => actions::modules::rollback;
+    GET "/actions/modules/{id}/versions" ["read:actions"] OK
+        "Get all versions of an Actions Module" => actions::modules::versions;
+    POST "/actions/modules/{id}/versions" ["update:actions"] OK
+        "Create a new version of an Actions Module" => actions::modules::create_version;
+    GET "/actions/modules/{id}/versions/{versionId}" ["read:actions"] OK
+        "Get a specific version of an Actions Module" => actions::modules::get_version;
 
     GET "/tenants/settings" ["read:tenant_settings"] OK "Get tenant settings" => tenants::get;
     PATCH "/tenants/settings" ["update:tenant_settings"] OK "Update tenant settings" => tenants::update;

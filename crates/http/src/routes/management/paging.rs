@@ -2,6 +2,7 @@
 //!
 //! A checkpoint is sealed: it opens only at the list it was made for, with the same filters, for a day.
 
+use curfew_core::management::Document;
 use curfew_core::management::page::{Page, Position, Window};
 use curfew_model::Timestamp;
 use curfew_tokens::SealKind;
@@ -129,6 +130,22 @@ impl Call {
         body.insert("total".into(), json!(total));
         body.insert(name.into(), Value::Array(items));
         respond(StatusCode::OK, &Value::Object(body))
+    }
+
+    /// Which part of a list by number is asked for: how many to pass over, and at most how many there are then.
+    pub(super) fn numbered(&self) -> (usize, usize) {
+        let limit = self.count("per_page").unwrap_or(50);
+        (self.count("page").unwrap_or(0).saturating_mul(limit), limit)
+    }
+
+    /// A list by number that always says which part of how many it is.
+    pub(super) fn show_part(&self, name: &'static str, items: Vec<Document>, total: usize) -> Answer {
+        let mut body = Map::new();
+        body.insert(name.into(), Value::Array(items.into_iter().map(Value::Object).collect()));
+        body.insert("total".into(), json!(total));
+        body.insert("page".into(), json!(self.count("page").unwrap_or(0)));
+        body.insert("per_page".into(), json!(self.count("per_page").unwrap_or(50)));
+        Ok(respond(StatusCode::OK, &Value::Object(body)))
     }
 
     /// A list by checkpoint.

@@ -1,5 +1,6 @@
 //! The Management API over its router, on both engines.
 
+mod actions;
 mod authorization;
 mod configuration;
 mod lists;
@@ -15,6 +16,7 @@ use axum::extract::State;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use curfew_core::Core;
+use curfew_core::actions::NoBuilder;
 use curfew_core::management::seed::{Seed, seed};
 use curfew_core::passwords::Passwords;
 use curfew_core::sessions::{Authenticated, start};
@@ -80,7 +82,8 @@ fn context(core: &Core) -> Ctx {
 fn core_over(store: Store, clock: Arc<Moved>) -> Arc<Core> {
     let passwords = Passwords::start(1, Arc::new(SystemEntropy)).expect("password threads");
     let kek = KeyEncryptionKey::from_bytes([9; 32]);
-    Arc::new(Core::new(store, clock, Arc::new(SystemEntropy), kek, passwords))
+    let core = Core::new(store, clock, Arc::new(SystemEntropy), kek, passwords);
+    Arc::new(core.with_actions(Arc::new(actions::Echo), Arc::new(NoBuilder)))
 }
 
 fn bootstrap() -> Seed {
