@@ -435,6 +435,7 @@ in_a_box! {
         // The logout takes the first application's; then everything that deleting a session would keep is the first's.
         stage.choose(logout, Artefact::RefreshTokens, Chosen::new(None, Some("revoke"))).await;
         scene.browser.get("v2/logout").await.expect(200);
+        stage.choose(logout, Artefact::RefreshTokens, Chosen::new(None, None)).await;
         stage.choose(deleted, Artefact::RefreshTokens, Chosen::new(Some("revoke"), Some("keep"))).await;
         assert!(stage.refreshes(&mut scene.held[1]).await);
         stage.operator.delete(&format!("/sessions/{}", scene.sid)).await.expect(202);
@@ -464,26 +465,67 @@ in_a_box! {
         }
     }
 
-    /// What a floor ended is not lifted above the next one with what that spares.
+    /// What a floor ended is not lifted above the next one with what that spares: the user's floor, and that of user and
+    /// client, each by itself.
     fn what_had_ended_is_not_spared(curfew) {
         let stage = Stage::new(curfew).await;
         let cause = EndingCause::UserSessionsDeleted;
         stage.choose(cause, Artefact::RefreshTokens, Chosen::new(Some("revoke"), Some("keep"))).await;
-        let person = stage.operator.make_person().await;
-        let mut scene = stage.play(person.clone(), None).await;
-        let ended = std::mem::replace(&mut scene.held[0], stage.sign_in(&person).await.1);
-        let path = format!("/users/{}", person.path());
-        // By the user's floor; then by that of user and client.
-        stage.operator.delete(&format!("{path}/refresh-tokens")).await.expect(202);
-        let by_pair = stage.sign_in(&person).await.1;
-        let pair = json!({ "user_id": person.user_id, "client_id": stage.applications[0].client_id });
-        stage.operator.post("/refresh-tokens/revoke", pair).await.expect(202);
-        let mut living = stage.sign_in(&person).await.1;
-        stage.operator.delete(&format!("{path}/sessions")).await.expect(202);
-        assert!(stage.refreshes(&mut living).await, "kept");
-        scene.held.extend([ended, by_pair]);
-        for ended in &mut scene.held {
-            assert!(!stage.refreshes(ended).await, "ended before");
+        for by_pair in [false, true] {
+            let person = stage.operator.make_person().await;
+            let path = format!("/users/{}", person.path());
+            let mut ended = stage.sign_in(&person).await.1;
+            if by_pair {
+                let pair = json!({ "user_id": person.user_id, "client_id": stage.applications[0].client_id });
+                stage.operator.post("/refresh-tokens/revoke", pair).await.expect(202);
+            } else {
+                stage.operator.delete(&format!("{path}/refresh-tokens")).await.expect(202);
+            }
+            let mut living = stage.sign_in(&person).await.1;
+            stage.operator.delete(&format!("{path}/sessions")).await.expect(202);
+            assert!(stage.refreshes(&mut living).await, "kept");
+            assert!(!stage.refreshes(&mut ended).await, "ended before, by pair: {by_pair}");
+        }
+    }
+
+    /// Of what time left of a session nothing more ends than a later ending takes.
+    fn access_tokens_that_outlived_their_session_stay_behind_what_is_kept(curfew) {
+        let stage = Stage::new(curfew).await;
+        let (idle, deleted) = (EndingCause::IdleTimeout, EndingCause::SessionDeleted);
+        shorten(&stage.operator, idle).await;
+        stage.choose(deleted, Artefact::RefreshTokens, Chosen::new(Some("revoke"), Some("keep"))).await;
+        let mut scene = stage.play(stage.operator.make_person().await, None).await;
+        stage.curfew.advance(61);
+        assert!(stage.curfew.sweep().await.sessions_ended > 0);
+        for held in &scene.held {
+            assert_eq!(stage.active(held).await, [true; 3], "time takes neither");
+        }
+        stage.operator.delete(&format!("/sessions/{}", scene.sid)).await.expect(202);
+        assert_eq!(stage.active(&scene.held[0]).await, [true; 3], "kept");
+        assert_eq!(stage.active(&scene.held[1]).await, [false; 3], "revoked");
+        assert!(stage.refreshes(&mut scene.held[0]).await);
+        assert!(!stage.refreshes(&mut scene.held[1]).await);
+    }
+
+    /// Of a token that names no session guards are told by what is said of refresh tokens.
+    fn tokens_without_a_session_fall_with_their_refresh_tokens(curfew) {
+        let stage = Stage::new(curfew).await;
+        for cause in [EndingCause::UserSessionsDeleted, EndingCause::PasswordChanged] {
+            stage.choose(cause, Artefact::RefreshTokens, Chosen::new(Some("revoke"), Some("keep"))).await;
+            let person = stage.operator.make_person().await;
+            // With one identity alone all sessions of the user are named; with two those of one.
+            let secondary = stage.link(&person).await;
+            let mut scene = stage.play(person, Some(&secondary)).await;
+            // The refresh tokens outlive their session, and what they give names none.
+            scene.browser.get("v2/logout").await.expect(200);
+            for held in &mut scene.held {
+                assert!(stage.refreshes(held).await);
+                assert_eq!(held.tokens.claims().get("sid"), None);
+            }
+            pull(&stage, cause, &scene).await;
+            let name = cause.as_str();
+            assert_eq!(stage.active(&scene.held[0]).await, [true; 3], "{name}: kept");
+            assert_eq!(stage.active(&scene.held[1]).await, [false; 3], "{name}: revoked");
         }
     }
 

@@ -109,6 +109,13 @@ impl Scene {
         self.browser.redeem(&self.application, &code).await.expect("an answer").expect("tokens")
     }
 
+    /// The path of the person's session, while it lives.
+    async fn session(&mut self) -> String {
+        let path = format!("{}/sessions", self.person.path());
+        let list = self.admin.done(Method::GET, &path, &Value::Null).await;
+        format!("sessions/{}", list["sessions"][0]["id"].as_str().expect("a session"))
+    }
+
     /// Redeems on a connection of its own.
     fn redeem(&self, code: &str) -> JoinHandle<Result<Tokens, Answer>> {
         let (application, code) = (self.application.clone(), code.to_owned());
@@ -214,14 +221,8 @@ impl Ending {
             Self::Block => (Method::PATCH, person, json!({ "blocked": true })),
             Self::DeleteUser => (Method::DELETE, person, Value::Null),
             Self::RevokeAccess => (Method::POST, format!("{person}/revoke-access"), json!({})),
-            Self::RevokeSession | Self::DeleteSession => {
-                let list = scene.admin.done(Method::GET, &format!("{person}/sessions"), &Value::Null).await;
-                let id = list["sessions"][0]["id"].as_str().expect("a session").to_owned();
-                match self {
-                    Self::RevokeSession => (Method::POST, format!("sessions/{id}/revoke"), Value::Null),
-                    _ => (Method::DELETE, format!("sessions/{id}"), Value::Null),
-                }
-            }
+            Self::RevokeSession => (Method::POST, scene.session().await + "/revoke", Value::Null),
+            Self::DeleteSession => (Method::DELETE, scene.session().await, Value::Null),
             Self::LogOut => {
                 let Browser { connection, cookie } = &mut scene.browser;
                 let answer = connection.get("/v2/logout", cookie).await.expect("an answer");
@@ -292,7 +293,7 @@ async fn rotation_across_an_ending() {
     .await;
 }
 
-/// Whose policy has refresh tokens fall.
+/// Whose policy decides of refresh tokens.
 #[derive(Debug, Clone, Copy)]
 enum Policy {
     Tenants,
@@ -300,12 +301,12 @@ enum Policy {
 }
 
 impl Policy {
-    async fn set(self, scene: &mut Scene, cause: EndingCause) {
+    async fn set(self, scene: &mut Scene, cause: EndingCause, choice: &str) {
         let path = match self {
             Self::Tenants => "tenants/settings".to_owned(),
             Self::Clients => format!("clients/{}", scene.application.id),
         };
-        let policies = json!({ "ending_policies": { cause.as_str(): { "refresh_tokens": "revoke" } } });
+        let policies = json!({ "ending_policies": { cause.as_str(): { "refresh_tokens": choice } } });
         scene.admin.done(Method::PATCH, &path, &policies).await;
     }
 }
@@ -318,7 +319,7 @@ async fn redemption_across_an_ending_by_policy() {
             for ending in Ending::ALL {
                 let Some(cause) = ending.cause() else { continue };
                 let mut scene = Scene::set(&place, 60, &format!("{ending:?}")).await;
-                policy.set(&mut scene, cause).await;
+                policy.set(&mut scene, cause, "revoke").await;
                 let code = scene.code().await;
                 scene.stop_redemptions().await;
                 let redemption = scene.redeem(&code);
@@ -334,6 +335,56 @@ async fn redemption_across_an_ending_by_policy() {
     }
 }
 
+/// A session that has ended can be revoked as well: with the refresh tokens that it left behind goes one whose redemption
+/// was under way all the while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redemption_across_an_ending_and_a_revocation() {
+    on_postgres(|place| async move {
+        for ending in [Ending::LogOut, Ending::DeleteSession] {
+            let mut scene = Scene::set(&place, 60, &format!("{ending:?}")).await;
+            let session = scene.session().await;
+            // The session leaves something behind that can be found.
+            let other = scene.admin.make_applications(1, 60).await.remove(0);
+            let code = scene.browser.silent(&other).await.expect("an answer").expect("a code");
+            scene.browser.redeem(&other, &code).await.expect("an answer").expect("tokens");
+            let code = scene.code().await;
+            scene.stop_redemptions().await;
+            let redemption = scene.redeem(&code);
+            scene.gate.wait_for(1).await;
+            ending.happen(&mut scene).await;
+            scene.admin.done(Method::POST, &(session + "/revoke"), &Value::Null).await;
+            scene.gate.open().await;
+            if let Ok(tokens) = redemption.await.expect("no panic") {
+                assert_eq!(scene.serve(&tokens).await, (false, false), "{ending:?}");
+            }
+        }
+    })
+    .await;
+}
+
+/// What an ending took without finding it is not spared by a later one that does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redemption_before_an_ending_that_spares() {
+    on_postgres(|place| async move {
+        let mut scene = Scene::set(&place, 60, "somebody").await;
+        Policy::Tenants.set(&mut scene, EndingCause::RpLogout, "revoke").await;
+        Policy::Clients.set(&mut scene, EndingCause::SessionDeleted, "keep").await;
+        let session = scene.session().await;
+        let code = scene.code().await;
+        scene.stop_redemptions().await;
+        let redemption = scene.redeem(&code);
+        scene.gate.wait_for(1).await;
+        Ending::LogOut.happen(&mut scene).await;
+        scene.gate.open().await;
+        let tokens = redemption.await.expect("no panic");
+        scene.admin.done(Method::DELETE, &session, &Value::Null).await;
+        if let Ok(tokens) = tokens {
+            assert_eq!(scene.serve(&tokens).await, (false, false));
+        }
+    })
+    .await;
+}
+
 /// And one whose rotation was under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_across_an_ending_by_policy() {
@@ -341,7 +392,7 @@ async fn rotation_across_an_ending_by_policy() {
         for ending in Ending::ALL {
             let Some(cause) = ending.cause().filter(|_| !ending.waits_for_rotations(true)) else { continue };
             let mut scene = Scene::set(&place, 60, &format!("{ending:?}")).await;
-            Policy::Tenants.set(&mut scene, cause).await;
+            Policy::Tenants.set(&mut scene, cause, "revoke").await;
             let tokens = scene.family().await;
             scene.stop_exchanges().await;
             let rotation = scene.refresh(&tokens.refresh);
