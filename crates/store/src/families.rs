@@ -77,10 +77,16 @@ statements! {
     /// Replaces the metadata.
     pub SET_METADATA = "update families set metadata = $4 \
         where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null";
-    /// The families of a session, each with what was chosen for it and cause `$4`; `$5` is the cause's own.
+    /// The families of a session that have not ended by themselves, by a floor or by time, each with what was chosen for it
+    /// and cause `$4`; `$5` is the cause's own.
     pub OF_SESSION = ("select f.grant_key, f.client_id, ", choice!(f, "$4", "refresh_tokens", "$5"), ", ",
         choice!(f, "$4", "access_tokens", "'keep'"), " from families f \
-        where f.tenant = $1 and f.user_key = $2 and f.session_key = $3 and f.ended_at is null order by f.grant_key");
+        join user_access a on a.tenant = f.tenant and a.user_key = f.user_key \
+        left join user_clients uc on uc.tenant = f.tenant and uc.user_key = f.user_key and uc.client_id = f.client_id \
+        where f.tenant = $1 and f.user_key = $2 and f.session_key = $3 and f.ended_at is null \
+        and f.counter >= a.family_floor and f.counter >= coalesce(uc.family_floor, 0) \
+        and (f.expires_at is null or f.expires_at > $6) and (f.idle_expires_at is null or f.idle_expires_at > $6) \
+        order by f.grant_key");
     /// The living families of a user that are not of identity (`$6`, `$7`), if one is named, or that are kept by what was
     /// chosen for cause `$5`, are lifted to counter `$3`. `$4` is the floor that they have to be above.
     pub SPARE = ("update families set counter = $3 where tenant = $1 and user_key = $2 and ended_at is null \
@@ -516,16 +522,16 @@ pub struct SessionFamily {
     pub access_tokens_fall: bool,
 }
 
-/// The families that began in a session and have not ended by themselves; whether they fall by what was chosen for a
-/// cause, and where nothing was, by `default`.
+/// The families that began in a session and are not over; whether they fall by what was chosen for a cause, and where
+/// nothing was, by `default`.
 pub async fn of_session(
     tx: &mut Tx,
     tenant: TenantId,
     sid: &Sid,
-    cause: EndingCause,
-    default: Choice,
+    (cause, default): (EndingCause, Choice),
+    now: Timestamp,
 ) -> Result<Vec<SessionFamily>, Failure> {
-    let parameters = params![tenant, &sid.user, &sid.session, cause.as_str(), default.as_str()];
+    let parameters = params![tenant, &sid.user, &sid.session, cause.as_str(), default.as_str(), now];
     let rows = tx.all(&OF_SESSION, parameters).await?;
     rows.iter()
         .map(|row| {

@@ -79,7 +79,7 @@ pub(super) async fn take_of_session(
     let default = if takes { Choice::Revoke } else { Choice::Keep };
     let mut taken = Taken::default();
     let mut spares = Spares::default();
-    for family in families::of_session(tx, ctx.tenant, sid, ending.cause, default).await? {
+    for family in families::of_session(tx, ctx.tenant, sid, (ending.cause, default), ctx.now).await? {
         let client = family.client_id;
         // What an earlier ending took is not spared by a later one, also where its row has not ended.
         let over = before.is_some_and(|left| takes_families(&left.cause, left.spares.as_ref(), &client));

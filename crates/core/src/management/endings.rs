@@ -290,8 +290,8 @@ impl Counts {
 
     /// What falls with a session that is revoked, and whose refresh tokens stay by a policy.
     async fn of_session(&mut self, tx: &mut Tx, ctx: &Ctx, sid: &Sid) -> Result<(), Failure> {
-        let cause = EndingCause::SessionRevoked;
-        for family in families::of_session(tx, ctx.tenant, sid, cause, Choice::Revoke).await? {
+        let by = (EndingCause::SessionRevoked, Choice::Revoke);
+        for family in families::of_session(tx, ctx.tenant, sid, by, ctx.now).await? {
             if family.falls {
                 self.families += 1;
             } else {

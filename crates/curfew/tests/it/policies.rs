@@ -488,6 +488,37 @@ in_a_box! {
         }
     }
 
+    /// Neither is it named as spared, nor counted as what would fall.
+    fn of_what_had_ended_nothing_is_said(curfew) {
+        let stage = Stage::new(curfew).await;
+        for (cause, chosen) in [
+            (EndingCause::SessionDeleted, Chosen::new(Some("revoke"), Some("keep"))),
+            (EndingCause::SessionRevoked, Chosen::new(None, Some("keep"))),
+        ] {
+            stage.choose(cause, Artefact::RefreshTokens, chosen).await;
+        }
+        for by_pair in [false, true] {
+            let scene = stage.play(stage.operator.make_person().await, None).await;
+            let person = &scene.person;
+            if by_pair {
+                for application in &stage.applications {
+                    let pair = json!({ "user_id": person.user_id, "client_id": application.client_id });
+                    stage.operator.post("/refresh-tokens/revoke", pair).await.expect(202);
+                }
+            } else {
+                stage.operator.delete(&format!("/users/{}/refresh-tokens", person.path())).await.expect(202);
+            }
+            let asked = json!({ "session_id": scene.sid, "dry_run": true });
+            let counts = stage.operator.post("/endings", asked).await.expect(200).json();
+            assert_eq!((&counts["sessions"], &counts["refresh_tokens"]), (&json!(1), &json!(0)), "{counts}");
+            assert_eq!(counts["warnings"], json!([]));
+            stage.operator.delete(&format!("/sessions/{}", scene.sid)).await.expect(202);
+            let receipt = stage.receipt(&scene, EndingCause::SessionDeleted).await;
+            assert_eq!(receipt["fell"], json!(["session"]), "{receipt}");
+            assert_eq!(receipt["spared"]["refresh_tokens"], json!([]), "{receipt}");
+        }
+    }
+
     /// Of what time left of a session nothing more ends than a later ending takes.
     fn access_tokens_that_outlived_their_session_stay_behind_what_is_kept(curfew) {
         let stage = Stage::new(curfew).await;
