@@ -2,7 +2,7 @@
 
 use curfew_model::{ClientId, Failure, TenantId, Timestamp, UserId};
 use curfew_store::deliveries::{self, Delivery, DeliveryState, Event, Message, ReceiverId};
-use curfew_store::signals::{self, HELD, StreamRow, StreamStatus};
+use curfew_store::signals::{self, Added, HELD, StreamRow, StreamStatus};
 use curfew_store::{Lane, Store, Tx};
 use curfew_testkit::{START, both_engines};
 use futures_util::future::BoxFuture;
@@ -21,6 +21,21 @@ fn waiting(number: u8) -> Delivery {
     let times = (later(i64::from(number)), later(1000));
     // The keys run against the order in which they came.
     Delivery { next_at: HELD, ..Delivery::new([255 - number; 16], None, to, about, times) }
+}
+
+fn stream() -> StreamRow {
+    StreamRow {
+        id: STREAM.to_owned(),
+        client_id: ClientId("receiver".to_owned()),
+        issuer: "https://id.example/".to_owned(),
+        doc: "{}".to_owned(),
+        authorization: None,
+        status: StreamStatus::Enabled,
+        reason: None,
+        subjects: 0,
+        updated_at: START,
+        active_at: START,
+    }
 }
 
 async fn write<T: Send + 'static>(
@@ -130,9 +145,45 @@ both_engines! {
             numbers.sort_unstable();
             numbers
         };
+        let tried_until = async || {
+            let found = write(&store, |tx, ()| Box::pin(deliveries::find(tx, TENANT, &[254; 16])));
+            found.await.expect("the first").retry_until
+        };
+        assert_eq!(tried_until().await, later(2000));
         assert_eq!((pick().await, pick().await), (vec![1, 2], vec![3, 4]));
         write(&store, |tx, ()| Box::pin(signals::hold(tx, TENANT, STREAM, later(3000)))).await;
         assert_eq!(pick().await, [] as [u8; 0]);
+        assert_eq!(tried_until().await, later(3000));
+    }
+
+    fn subjects_are_counted_up_to_their_limit(store) {
+        store.migrate(START).await.expect("the schema");
+        write(&store, |tx, ()| Box::pin(async move { signals::insert(tx, TENANT, &stream(), START).await })).await;
+        let add = async |name: u8| {
+            write(&store, move |tx, ()| {
+                Box::pin(async move {
+                    signals::insert_subject(tx, TENANT, STREAM, (&[name; 32], None, "{}"), START, 2).await
+                })
+            })
+            .await
+        };
+        assert_eq!([add(1).await, add(1).await, add(2).await, add(3).await], [Added::There, Added::There, Added::There, Added::Full]);
+        assert_eq!(add(2).await, Added::There, "it was there before");
+        write(&store, |tx, ()| Box::pin(signals::delete_subject(tx, TENANT, STREAM, &[1; 32], None))).await;
+        assert_eq!((add(3).await, add(4).await), (Added::There, Added::Full));
+    }
+
+    fn a_stream_is_disabled_unless_its_receiver_was_here_meanwhile(store) {
+        store.migrate(START).await.expect("the schema");
+        write(&store, |tx, ()| Box::pin(async move { signals::insert(tx, TENANT, &stream(), START).await })).await;
+        write(&store, |tx, ()| Box::pin(signals::note_active(tx, TENANT, STREAM, later(50), later(40)))).await;
+        let disable = async |before: i64| {
+            let times = (later(100), later(before));
+            write(&store, move |tx, ()| Box::pin(signals::disable(tx, TENANT, STREAM, "gone", times))).await
+        };
+        assert!(!disable(49).await);
+        assert!(disable(50).await);
+        assert!(!disable(50).await, "it is");
     }
 
     fn a_later_event_takes_the_place_of_earlier_ones(store) {
@@ -149,25 +200,8 @@ both_engines! {
 
     fn what_waits_for_no_stream_is_given_up(store) {
         with_five(&store).await;
-        let client = ClientId("receiver".to_owned());
-        let row = StreamRow {
-            id: STREAM.to_owned(),
-            client_id: client,
-            issuer: "https://id.example/".to_owned(),
-            doc: "{}".to_owned(),
-            authorization: None,
-            status: StreamStatus::Enabled,
-            reason: None,
-            subjects: 0,
-            updated_at: START,
-            active_at: START,
-        };
         let orphans = async || write(&store, |tx, ()| Box::pin(signals::cancel_orphans(tx, TENANT, later(1)))).await;
-        write(&store, move |tx, ()| {
-            let row = row.clone();
-            Box::pin(async move { signals::insert(tx, TENANT, &row, START).await })
-        })
-        .await;
+        write(&store, |tx, ()| Box::pin(async move { signals::insert(tx, TENANT, &stream(), START).await })).await;
         assert_eq!(orphans().await, 0);
         assert!(write(&store, |tx, ()| Box::pin(signals::delete(tx, TENANT, STREAM, later(1)))).await);
         assert_eq!(in_state(&store, DeliveryState::Cancelled).await, [1, 2, 3, 4, 5]);

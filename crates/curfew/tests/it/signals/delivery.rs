@@ -1,26 +1,36 @@
 //! How events come to receivers: tried, fetched, acknowledged, held back, and given up where it can be seen.
 
-use std::time::Duration;
-
 use curfew_store::Lane;
-use curfew_store::deliveries::DeliveryState;
+use curfew_store::deliveries::{self, Delivery, DeliveryState, Event, Message, ReceiverId};
 use curfew_store::signals::{self, StreamRow};
 use curfew_testkit::{Behaviour, Receiver};
 use serde_json::{Value, json};
 
 use super::{
-    DAY, HOUR, POLL, PUSH, Rx, TENANT, caep, event, every_event, in_state, one, pass, risc, sign_in, ssf,
-    types,
+    DAY, HOUR, PATIENCE, POLL, PUSH, Rx, TENANT, caep, event, every_event, in_state, of_user, one, pass,
+    risc, sign_in, ssf, types,
 };
-use crate::support::Operator;
-
-/// How long a story waits for an answer that must come at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{Curfew, ISSUER, Operator};
 
 /// Somebody is blocked: one event for a stream that asked for `account-disabled`.
 async fn block_somebody(operator: &Operator) {
     let person = operator.make_person().await;
     operator.block(&person).await.expect(200);
+}
+
+/// Writes an event for a stream as if it had been worked out while the stream was enabled.
+async fn straggle(curfew: &Curfew, stream: &str) {
+    let written =
+        curfew.store().transact(Lane::Ordinary, (curfew.now(), stream.to_owned()), |tx, (now, stream)| {
+            Box::pin(async move {
+                let event = Event { event_type: risc("account-disabled"), body: "{}".to_owned() };
+                let to = (ReceiverId(stream.clone()), Message::SecurityEvent(event));
+                let times = (*now, now.plus_seconds(DAY));
+                let delivery = Delivery::new([7; 16], None, to, (None, ISSUER.to_owned()), times);
+                deliveries::insert(tx, TENANT, &delivery).await
+            })
+        });
+    assert!(written.await.expect("a delivery"));
 }
 
 in_a_box! {
@@ -137,6 +147,39 @@ in_a_box! {
         assert_eq!(polled["sets"].as_object().unwrap().len(), 1, "{polled}");
     }
 
+    /// A server that stops answers those who wait, and they ask another one.
+    fn a_poll_does_not_outlast_its_server(curfew) {
+        let operator = curfew.operator().await;
+        let rx = Rx::new(&curfew, &operator).await;
+        let path = format!("/ssf/poll/{}", rx.polled(&every_event()).await);
+        curfew.core.feed.close();
+        let polled = tokio::time::timeout(PATIENCE, rx.post(&path, json!({}))).await.expect("an answer");
+        assert_eq!(polled.expect(200).json(), json!({"sets": {}}));
+    }
+
+    /// Who waits for events is judged anew when they come.
+    fn a_poll_that_waited_is_not_answered_with_what_its_receiver_may_not_hear(curfew) {
+        let operator = curfew.operator().await;
+        let rx = Rx::new(&curfew, &operator).await;
+        let stream = rx.polled(&[risc("account-disabled")]).await;
+        block_somebody(&operator).await;
+        curfew.deliver().await;
+        // Its token was accepted before the grant was changed.
+        let (ctx, token) = (curfew::serve::job_ctx(&curfew.core, ISSUER), rx.token("ssf.read").await);
+        let access = curfew_core::signals::Access::Read;
+        let accepted = curfew_core::signals::authorize(&curfew.core, &ctx, &token, access).await.expect("an answer");
+        let receiver = accepted.expect("a receiver");
+        let grants = operator.get(&format!("/client-grants?client_id={}", rx.application.client_id)).await;
+        let grant = format!("/client-grants/{}", grants.expect(200).json()[0]["id"].as_str().unwrap());
+        let poll = curfew_core::signals::Poll::read(br#"{"returnImmediately": true}"#).expect("a request");
+        for (scope, heard) in [(["read:users"], None), (["ssf.read"], Some(1))] {
+            operator.patch(&grant, json!({"scope": scope})).await.expect(200);
+            let polled = curfew_core::signals::poll(&curfew.core, &ctx, &receiver, &stream, &poll).await;
+            let sets = polled.expect("an answer").ok().map(|polled| polled.sets.len());
+            assert_eq!(sets, heard, "{scope:?}");
+        }
+    }
+
     fn what_is_fetched_is_acknowledged_or_comes_again(curfew) {
         let operator = curfew.operator().await;
         let rx = Rx::new(&curfew, &operator).await;
@@ -157,7 +200,7 @@ in_a_box! {
         assert_eq!(again["sets"], first["sets"], "the oldest first, and the same tokens");
         // One is acknowledged, one cannot be taken.
         let error = json!({"err": "invalid_audience", "description": "who?"});
-        let settled = json!({"ack": [jtis[0]], "setErrs": {(&jtis[1]): error}, "maxEvents": 0});
+        let settled = json!({"ack": [jtis[0]], "setErrs": {(&jtis[1]): &error}, "maxEvents": 0});
         assert_eq!(rx.poll(&stream, settled.clone()).await, json!({"sets": {}}));
         let dead = in_state(&curfew, DeliveryState::Dead).await;
         assert_eq!(dead.len(), 1);
@@ -169,6 +212,8 @@ in_a_box! {
         let others = other.polled(&[]).await;
         let foreign: Vec<String> = rest["sets"].as_object().unwrap().keys().cloned().collect();
         other.poll(&others, json!({"ack": foreign, "maxEvents": 0})).await;
+        let errors: serde_json::Map<_, _> = foreign.iter().map(|jti| (jti.clone(), error.clone())).collect();
+        other.poll(&others, json!({"setErrs": errors, "maxEvents": 0})).await;
         other.poll(&others, json!({"ack": ["", "x", "\u{0}"], "maxEvents": 0})).await;
         assert_eq!(in_state(&curfew, DeliveryState::Waiting).await.len(), 3);
         // Nothing is acknowledged that was not handed out.
@@ -178,6 +223,7 @@ in_a_box! {
         let untried = waiting.iter().find(|delivery| delivery.attempts == 0).expect("one more");
         let jti = format!("{:032x}", u128::from_be_bytes(untried.id));
         rx.poll(&stream, json!({"ack": [jti], "maxEvents": 0})).await;
+        rx.poll(&stream, json!({"setErrs": {(&jti): &error}, "maxEvents": 0})).await;
         assert_eq!(in_state(&curfew, DeliveryState::Waiting).await.len(), 4);
     }
 
@@ -232,6 +278,13 @@ in_a_box! {
         assert_eq!(in_state(&curfew, DeliveryState::Cancelled).await.len(), 2);
         to.come_back().await;
         block_somebody(&operator).await;
+        curfew.deliver().await;
+        assert_eq!(in_state(&curfew, DeliveryState::Waiting).await.len(), 0);
+        // What was picked up before, and is written only now.
+        straggle(&curfew, &pushed).await;
+        curfew.deliver().await;
+        assert_eq!(in_state(&curfew, DeliveryState::Cancelled).await.len(), 3);
+        block_somebody(&operator).await;
         for stream in [&pushed, &polled] {
             rx.set_status(stream, "enabled").await.expect(200);
         }
@@ -277,19 +330,54 @@ in_a_box! {
         assert_eq!(told, [risc("account-disabled"), risc("account-disabled")]);
     }
 
+    fn events_of_one_account_do_not_wait_for_those_of_another(curfew) {
+        let operator = curfew.operator().await;
+        let (rx, to) = (Rx::new(&curfew, &operator).await, Receiver::start().await);
+        rx.push(&to, &[risc("account-disabled"), risc("account-enabled")]).await;
+        let eve = operator.make_person().await;
+        operator.block(&eve).await.expect(200);
+        curfew.deliver().await;
+        to.behaves(Behaviour::Status(500));
+        block_somebody(&operator).await;
+        curfew.deliver().await;
+        assert_eq!(in_state(&curfew, DeliveryState::Waiting).await.len(), 1, "it is tried again later");
+        to.behaves(Behaviour::Status(202));
+        operator.change_user(&eve, json!({"blocked": false})).await.expect(200);
+        curfew.deliver().await;
+        let told = rx.pushed(&to).await.pop().expect("an event");
+        assert_eq!((event(&told).0, &told["sub_id"]), (&*risc("account-enabled"), &of_user(&eve)));
+    }
+
     fn claims_that_wait_are_told_as_they_are_in_the_end(curfew) {
         let operator = curfew.operator().await;
         let rx = Rx::new(&curfew, &operator).await;
         let ada = operator.make_person().await;
         curfew.deliver().await;
         let stream = rx.polled(&[caep("token-claims-change")]).await;
+        let bob = operator.make_person().await;
+        operator.change_user(&bob, json!({"name": "Bob"})).await.expect(200);
         for change in [json!({"name": "A", "nickname": "a"}), json!({"name": "B"}), json!({"name": "C"})] {
             operator.change_user(&ada, change).await.expect(200);
             curfew.deliver().await;
         }
         let told = rx.take(&stream).await;
-        assert_eq!(told.len(), 1);
-        assert_eq!(event(&told[0]).1["claims"], json!({"name": "C", "nickname": "a"}));
+        assert_eq!(told.len(), 2, "of each person once");
+        for (person, claims) in [(&ada, json!({"name": "C", "nickname": "a"})), (&bob, json!({"name": "Bob"}))] {
+            let found = told.iter().find(|claims| claims["sub_id"] == of_user(person)).expect("the person's");
+            assert_eq!(event(found).1["claims"], claims);
+        }
+    }
+
+    /// `delivery` is one property: what a receiver does not send again is gone.
+    fn a_secret_goes_with_the_delivery_that_had_it(curfew) {
+        let operator = curfew.operator().await;
+        let (rx, to) = (Rx::new(&curfew, &operator).await, Receiver::start().await);
+        let stream = rx.push(&to, &[risc("account-disabled")]).await;
+        let push = json!({"stream_id": stream, "delivery": {"method": PUSH, "endpoint_url": to.url()}});
+        rx.call(http::Method::PATCH, "/ssf/streams", Some(push)).await.expect(200);
+        block_somebody(&operator).await;
+        curfew.deliver().await;
+        assert_eq!(to.requests()[0].header("authorization"), None);
     }
 
     fn a_change_of_the_way_takes_along_what_waits(curfew) {
@@ -331,7 +419,17 @@ in_a_box! {
         curfew.sweep().await;
         let status = rx.get(&format!("/ssf/status?stream_id={stream}")).await.expect(200).json();
         assert_eq!(status["status"], "enabled", "it was polled in between");
-        curfew.advance(31 * DAY);
+        curfew.advance(29 * DAY);
+        curfew.sweep().await;
+        let status = rx.get(&format!("/ssf/status?stream_id={stream}")).await.expect(200).json();
+        assert_eq!(status["status"], "enabled", "its receiver has looked at it in between");
+        // One that is pushed needs nobody to come.
+        let to = Receiver::start().await;
+        let pushed = rx.push(&to, &[]).await;
+        curfew.advance(30 * DAY);
+        block_somebody(&curfew.operator().await).await;
+        curfew.deliver().await;
+        curfew.advance(DAY);
         curfew.sweep().await;
         let told = rx.take(&stream).await;
         assert_eq!(types(&told), [ssf("stream-updated")]);
@@ -340,6 +438,9 @@ in_a_box! {
         assert_eq!(event(updated).1["status"], "disabled");
         let status = rx.get(&format!("/ssf/status?stream_id={stream}")).await.expect(200).json();
         assert_eq!((&status["status"], &status["reason"]), (&json!("disabled"), &event(updated).1["reason"]));
+        assert_eq!(in_state(&curfew, DeliveryState::Waiting).await.len(), 0);
+        let status = rx.get(&format!("/ssf/status?stream_id={pushed}")).await.expect(200).json();
+        assert_eq!(status["status"], "enabled");
     }
 
     fn a_receiver_that_was_granted_no_more_hears_no_more(curfew) {

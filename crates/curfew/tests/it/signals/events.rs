@@ -1,10 +1,12 @@
 //! What receivers are told, of which ending and of which change.
 
+use curfew_model::Sid;
+use curfew_store::deliveries::DeliveryState;
 use curfew_testkit::Receiver;
 use serde_json::json;
 
 use super::{DAY, Rx, caep, event, every_event, in_state, of_session, of_user, one, risc, sign_in, types};
-use curfew_store::deliveries::DeliveryState;
+use crate::backchannel::multiply;
 
 in_a_box! {
     fn a_blocked_user_is_told_by_push(curfew) {
@@ -207,13 +209,26 @@ in_a_box! {
         let second = operator.make_spa().await;
         let code = browser.authorize_silently(&second, &[]).await.code().expect("a code");
         second.redeem(&code).await.expect(200);
-        for _ in 0..4 {
-            sign_in(&curfew, &spa, &ada).await;
-        }
+        let (_, like) = sign_in(&curfew, &spa, &ada).await;
+        multiply(&curfew, Sid::parse(&like).expect("a session"), &spa, 248).await;
         let stream = rx.polled(&[caep("session-revoked")]).await;
         operator.change_user(&ada, json!({"password": "Correct-Horse-8"})).await.expect(200);
         curfew.deliver().await;
-        // Two clients took part in the first session: it is one event all the same.
-        assert_eq!(rx.take(&stream).await.len(), 5);
+        // Two clients took part in the first session: it is one event all the same. One answer brings at most a hundred,
+        // whatever was asked for.
+        let most = rx.poll(&stream, json!({"maxEvents": 1000})).await;
+        assert_eq!(most["sets"].as_object().unwrap().len(), 100);
+        curfew.advance(11);
+        let mut told = Vec::new();
+        for expected in [100, 100, 50, 0] {
+            let events = rx.take(&stream).await;
+            assert_eq!(events.len(), expected);
+            told.extend(events.iter().map(|claims| claims["sub_id"]["session"]["id"].to_string()));
+        }
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told.len(), 250);
+        // Nobody has counted the copies: they must not stay.
+        operator.block(&ada).await.expect(200);
     }
 }

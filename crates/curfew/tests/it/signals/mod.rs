@@ -5,6 +5,8 @@ mod delivery;
 mod events;
 mod streams;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use curfew_model::TenantId;
 use curfew_store::deliveries::{self, Delivery, DeliveryState};
@@ -22,6 +24,9 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 const PUSH: &str = "urn:ietf:rfc:8935";
 const POLL: &str = "urn:ietf:rfc:8936";
+
+/// How long a story waits for an answer that must come at once: less than a poll waits for events.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A CAEP event type.
 pub(crate) fn caep(name: &str) -> String {
@@ -115,7 +120,9 @@ impl Rx {
         if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
             body.extend(more);
         }
-        self.post(&format!("/ssf/poll/{stream}"), body).await.expect(200).json()
+        let path = format!("/ssf/poll/{stream}");
+        let answer = tokio::time::timeout(PATIENCE, self.post(&path, body)).await.expect("an answer at once");
+        answer.expect(200).json()
     }
 
     /// Fetches what waits, acknowledges it, and answers the checked claims, in their order.

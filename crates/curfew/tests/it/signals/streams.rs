@@ -1,16 +1,33 @@
 //! What receivers say of their streams: the management API of the framework, and who may use it.
 
+use curfew_store::Lane;
+use curfew_store::signals::{self, StreamRow};
 use curfew_testkit::{Behaviour, Receiver};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{POLL, PUSH, Rx, caep, event, every_event, of_user, risc, send, ssf, types};
-use crate::support::{ISSUER, Operator, Person};
+use super::{POLL, PUSH, Rx, TENANT, caep, event, every_event, of_user, risc, send, ssf, types};
+use crate::support::{CONNECTION, Curfew, ISSUER, Operator, Person};
 
 async fn block(operator: &Operator, people: &[&Person]) {
     for person in people {
         operator.block(person).await.expect(200);
     }
+}
+
+/// Makes more streams like one, of the same client.
+async fn crowd(curfew: &Curfew, count: usize) {
+    let made = curfew.store().transact(Lane::Ordinary, (curfew.now(), count), |tx, (now, count)| {
+        Box::pin(async move {
+            let row = signals::list(tx, TENANT).await?.pop().expect("a stream");
+            for number in 0..*count {
+                let row = StreamRow { id: format!("ssf_{number}"), ..row.clone() };
+                signals::insert(tx, TENANT, &row, *now).await?;
+            }
+            Ok(())
+        })
+    });
+    made.await.expect("the streams");
 }
 
 fn subjects(events: &[Value]) -> Vec<Value> {
@@ -199,6 +216,14 @@ in_a_box! {
             rx.polled(&[]).await;
         }
         assert_eq!(rx.post("/ssf/streams", json!({})).await.expect(409).json()["error"], "too_many_streams");
+        // They are nobody else's limit, up to that of the tenant.
+        let other = Rx::new(&curfew, &operator).await;
+        other.polled(&[]).await;
+        crowd(&curfew, 200 - 12).await;
+        let last = other.polled(&[]).await;
+        assert_eq!(other.post("/ssf/streams", json!({})).await.expect(409).json()["error"], "too_many_streams");
+        other.call(Method::DELETE, &format!("/ssf/streams?stream_id={last}"), None).await.expect(204);
+        other.polled(&[]).await;
         for wrong in [
             json!({"delivery": {"method": "urn:other"}}),
             json!({"delivery": {"method": PUSH, "endpoint_url": "http://10.0.0.1/"}}),
@@ -294,7 +319,7 @@ in_a_box! {
         assert!(told.len() == 2 && told.contains(&of_user(ada)) && told.contains(&of_user(bob)), "{told:?}");
         // A person stays who was meant, whatever becomes of the address; and one that meant nobody means who has it.
         operator.change_user(bob, json!({"email": "bob@example.org"})).await.expect(200);
-        let later = operator.make_person_with(crate::support::CONNECTION, json!({"email": "later@example.com"})).await;
+        let later = operator.make_person_with(CONNECTION, json!({"email": "later@example.com"})).await;
         block(&operator, &[&later]).await;
         operator.delete(&format!("/users/{}", bob.path())).await.expect(204);
         curfew.deliver().await;
@@ -313,6 +338,30 @@ in_a_box! {
         block(&operator, &[eve]).await;
         curfew.deliver().await;
         assert_eq!(subjects(&rx.take(&id).await), [of_user(eve)]);
+    }
+
+    /// That an address is somebody else's now is told to who knows them by it.
+    fn a_name_is_asked_for_as_it_was_before_it_changed(curfew) {
+        let operator = curfew.operator().await;
+        let rx = Rx::new(&curfew, &operator).await;
+        let events = [risc("identifier-changed")];
+        let [hears, left_out] = [
+            rx.stream(json!({"events_requested": events, "default_subjects": "NONE"})).await,
+            rx.stream(json!({"events_requested": events})).await,
+        ];
+        // Nobody has it yet, so it stands for whoever does.
+        let later = json!({"format": "email", "email": "later@example.com"});
+        rx.post("/ssf/subjects:add", json!({"stream_id": hears, "subject": later})).await.expect(200);
+        rx.post("/ssf/subjects:remove", json!({"stream_id": left_out, "subject": later})).await.expect(204);
+        let doc = json!({"email": "later@example.com", "email_verified": true});
+        let person = operator.make_person_with(CONNECTION, doc).await;
+        let change = json!({"email": "other@example.com", "email_verified": true});
+        operator.change_user(&person, change).await.expect(200);
+        curfew.deliver().await;
+        let told = rx.take(&hears).await;
+        assert_eq!(subjects(&told), [later]);
+        assert_eq!(event(&told[0]).1["new-value"], "other@example.com");
+        assert_eq!(rx.take(&left_out).await, [] as [Value; 0]);
     }
 
     fn a_verification_says_that_the_stream_works(curfew) {
