@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use curfew_model::{Entropy, SystemEntropy, TenantId};
-use curfew_store::status_lists;
+use curfew_model::{ClientId, Entropy, GrantKey, SystemEntropy, TenantId};
+use curfew_store::Lane;
+use curfew_store::status_lists::{self, Entry, Origin, Subject};
 use http::Request;
 use serde_json::{Value, json};
 
@@ -30,6 +31,33 @@ async fn taken(curfew: &Curfew) -> Vec<i64> {
         })
     });
     read.await.expect("the lists")
+}
+
+fn sorted(mut counts: Vec<i64>) -> Vec<i64> {
+    counts.sort_unstable();
+    counts
+}
+
+/// Takes many indexes of the one list, for tokens of a client that there is not. Answers how many.
+async fn crowd(curfew: &Curfew, indexes: std::ops::Range<u32>) -> usize {
+    let taken = curfew.store().transact(Lane::Ordinary, (curfew.now(), indexes), |tx, (now, indexes)| {
+        Box::pin(async move {
+            let tenant = TenantId(1);
+            let list_id = status_lists::open(tx, tenant).await?.expect("a list");
+            let client_id = ClientId("nobody".to_owned());
+            let origin = Origin { client_id, user_counter: 0, audience: "https://api.example/".to_owned() };
+            let mut taken = 0;
+            for idx in indexes.clone() {
+                let entry = Entry { list_id: list_id.clone(), idx, keep_until: now.plus_seconds(DAY) };
+                let grant = GrantKey::generate(&SystemEntropy);
+                let kid = String::new();
+                let subject = Subject { user: None, grant, session: None, client_counter: 0, kid };
+                taken += usize::from(status_lists::allot(tx, tenant, &entry, &subject, &origin, *now).await?);
+            }
+            Ok(taken)
+        })
+    });
+    taken.await.expect("the indexes")
 }
 
 /// An API that asks.
@@ -304,6 +332,8 @@ in_a_box! {
         let answer = other.send(Request::get(uri.strip_prefix("https://id.example").unwrap()).body(Body::empty()).unwrap());
         let elsewhere = claims(&answer.await.expect(200).text());
         assert_eq!(elsewhere["sub"], uri.replace("id.example", "other.example"));
+        // And its own again, within the same second.
+        StatusList::get(&curfew, &uri).await;
     }
 
     fn a_revoked_key_signs_no_list(curfew) {
@@ -370,6 +400,68 @@ in_a_box! {
         assert_eq!(status(&curfew, &token).await, 0);
     }
 
+    /// What is left of a list that was full a moment ago: whoever had found it open may still take an index of it.
+    fn a_list_that_has_just_become_full_stays(curfew) {
+        let operator = curfew.operator().await;
+        let api = asking(&operator, json!({"token_lifetime": 60, "token_lifetime_for_web": 60})).await;
+        operator.patch("/tenants/settings", json!({"default_directory": CONNECTION})).await.expect(200);
+        let (client, ada) = (make_client(&operator, &api).await, operator.make_person().await);
+        let node = curfew.another_node_with(Arc::new(NoChance)).await;
+        let fields = [
+            ("grant_type", "password"), ("username", &*ada.email), ("password", &*ada.password), ("audience", &*api),
+        ];
+        for _ in 0..2 {
+            client.at(&node).token(&fields).await.expect(200);
+        }
+        assert_eq!(taken(&curfew).await, [1, 1]);
+        curfew.advance(661);
+        curfew.sweep().await;
+        assert_eq!(taken(&curfew).await, [0, 0]);
+        curfew.advance(3000);
+        curfew.sweep().await;
+        assert_eq!(taken(&curfew).await, [0], "the one that is open");
+    }
+
+    fn a_long_list_tells_of_each_index(curfew) {
+        let operator = curfew.operator().await;
+        let api = asking(&operator, json!({})).await;
+        let client = make_client(&operator, &api).await;
+        let token = Tokens::of(&machine_token(&client, &api).await).access;
+        let (uri, idx) = reference(&token);
+        // Before it and behind it, and more of them than are read at once.
+        let ended = crowd(&curfew, 0..2100).await + crowd(&curfew, (1 << 17) - 10..1 << 17).await;
+        curfew.advance(1);
+        let list = StatusList::get(&curfew, &uri).await;
+        assert_eq!((list.at(idx), usize::try_from(list.invalid()).unwrap()), (0, ended));
+        operator.post("/endings", json!({"client_id": client.client_id})).await.expect(201);
+        assert_eq!(status(&curfew, &token).await, 1);
+    }
+
+    fn tokens_without_a_refresh_token_end_with_what_they_hang_on_alone(curfew) {
+        let operator = curfew.operator().await;
+        let api = asking(&operator, json!({})).await;
+        let (spa, ada) = (operator.make_spa().await, operator.make_person().await);
+        let browser = curfew.browser();
+        let asked = [("audience", &*api)];
+        let token = browser.sign_in(&spa, &ada, &asked).await.access;
+        assert_eq!(status(&curfew, &token).await, 0);
+        // What the client holds for the user.
+        let pair = json!({"user_id": ada.user_id, "client_id": spa.client_id});
+        operator.post("/refresh-tokens/revoke", pair).await.expect(202);
+        let next = browser.sign_in_again(&spa, &asked).await.access;
+        assert_eq!((status(&curfew, &token).await, status(&curfew, &next).await), (1, 0));
+        // The API; another one of its name has nothing to do with it.
+        operator.delete(&format!("/resource-servers/{}", api.replace(':', "%3A").replace('/', "%2F"))).await.expect(204);
+        assert_eq!(status(&curfew, &next).await, 1);
+        asking(&operator, json!({"identifier": api})).await;
+        curfew.advance(1);
+        let newest = browser.sign_in_again(&spa, &asked).await.access;
+        assert_eq!((status(&curfew, &next).await, status(&curfew, &newest).await), (1, 0));
+        // The client.
+        operator.delete(&format!("/clients/{}", spa.client_id)).await.expect(204);
+        assert_eq!(status(&curfew, &newest).await, 1);
+    }
+
     fn a_full_list_makes_room_for_another(curfew) {
         let operator = curfew.operator().await;
         let api = asking(&operator, json!({"token_lifetime": 600, "token_lifetime_for_web": 600})).await;
@@ -377,6 +469,7 @@ in_a_box! {
         let node = curfew.another_node_with(Arc::new(NoChance)).await;
         let mut tokens = Vec::new();
         for _ in 0..3 {
+            curfew.advance(1);
             let client = make_client(&operator, &api).await;
             tokens.push(Tokens::of(&machine_token(&client.at(&node), &api).await).access);
         }
@@ -391,9 +484,15 @@ in_a_box! {
         curfew.sweep().await;
         assert_eq!(taken(&curfew).await, [1, 1, 1], "there are entries in all of them");
         let client = make_client(&operator, &api).await;
+        let token = Tokens::of(&machine_token(&client, &api).await).access;
+        assert_eq!(reference(&token).0, places[0].0, "another index of the oldest");
+        assert_eq!(sorted(taken(&curfew).await), [1, 1, 2]);
+        let client = make_client(&operator, &api).await;
         let token = Tokens::of(&machine_token(&client.at(&node), &api).await).access;
         assert!(places.iter().all(|place| *place != reference(&token)), "never an index twice");
-        assert_eq!(taken(&curfew).await, [1, 1, 1, 1]);
+        assert_eq!(sorted(taken(&curfew).await), [1, 1, 1, 2]);
+        operator.post("/endings", json!({"client_id": client.client_id})).await.expect(201);
+        assert_eq!(status(&curfew, &token).await, 1, "the first index is one like any other");
         curfew.advance(4 * DAY);
         curfew.sweep().await;
         assert_eq!(taken(&curfew).await, [0], "the one in which is allotted");

@@ -28,6 +28,8 @@ mod signals;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]
+mod status_lists;
+#[cfg(test)]
 mod transport;
 #[cfg(test)]
 mod values;
