@@ -6,6 +6,8 @@ mod batches;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod deliveries;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod flows;
