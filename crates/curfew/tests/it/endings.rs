@@ -141,9 +141,12 @@ in_a_box! {
             let counts = operator.post("/endings", asked.clone()).await.expect(200).json();
             (counts["sessions"].clone(), counts["refresh_tokens"].clone())
         };
-        assert_eq!(counts().await, (json!(1), json!(1)));
+        let list = operator.get(&format!("/users/{}/refresh-tokens", person.path())).await.expect(200).json();
+        let of_family = json!({"refresh_token_id": list["tokens"][0]["id"], "dry_run": true});
+        let family = async || operator.post("/endings", of_family.clone()).await.expect(200).json()["refresh_tokens"].clone();
+        assert_eq!((counts().await, family().await), ((json!(1), json!(1)), json!(1)));
         operator.post("/endings", json!({"session_id": tokens.claims()["sid"]})).await.expect(201);
-        assert_eq!(counts().await, (json!(0), json!(0)));
+        assert_eq!((counts().await, family().await), ((json!(0), json!(0)), json!(0)));
     }
 
     fn a_repetition_with_the_same_key_is_the_same_ending(curfew) {
