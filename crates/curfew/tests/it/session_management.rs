@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::support::{Answer, Application, CALLBACK};
 
+/// A callback of the same application at another origin.
+const OTHER_CALLBACK: &str = "https://other.example:8443/callback";
+
 /// The browser's state as the answer sets it.
 fn state(answer: &Answer) -> Option<String> {
     let line = answer.set_cookie("__Host-curfew-state=")?;
@@ -16,15 +19,19 @@ fn state(answer: &Answer) -> Option<String> {
 
 /// Whether a `session_state` says what the frame computes for the application's origin.
 fn is_of(session_state: &str, application: &Application, state: &str) -> bool {
+    is_of_origin("https://app.example", session_state, application, state)
+}
+
+fn is_of_origin(origin: &str, session_state: &str, application: &Application, state: &str) -> bool {
     let (hash, salt) = session_state.split_once('.').expect("a salt");
-    let text = format!("{} https://app.example {state} {salt}", application.client_id);
+    let text = format!("{} {origin} {state} {salt}", application.client_id);
     hash == URL_SAFE_NO_PAD.encode(curfew_tokens::digest::sha256(text.as_bytes()))
 }
 
 in_a_box! {
     fn every_authorization_tells_the_browsers_state(curfew) {
         let operator = curfew.operator().await;
-        let grants = json!({"app_type": "regular_web", "grant_types": ["authorization_code", "implicit"], "web_origins": ["https://app.example"]});
+        let grants = json!({"app_type": "regular_web", "grant_types": ["authorization_code", "implicit"], "web_origins": ["https://app.example"], "callbacks": [CALLBACK, OTHER_CALLBACK]});
         let (client, ada) = (operator.make_client(grants).await, operator.make_person().await);
         let browser = curfew.browser();
         let to_login = browser.authorize(&client, &[]).await;
@@ -48,6 +55,10 @@ in_a_box! {
             assert!(is_of(&session_state, &client, &own), "{response_type} {mode}");
             assert!(salts.insert(session_state), "another salt each time");
         }
+        // It is made for the origin to which the answer goes.
+        let answer = browser.authorize_silently(&client, &[("redirect_uri", OTHER_CALLBACK)]).await;
+        let session_state = answer.parameter("session_state").expect("the state");
+        assert!(is_of_origin("https://other.example:8443", &session_state, &client, &own));
         // Errors tell nothing.
         let refused = browser.copy();
         let error = refused.authorize_silently(&client, &[("max_age", "0")]).await;
