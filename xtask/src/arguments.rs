@@ -16,6 +16,8 @@ Tasks:
   check      Everything that is judged without running it: format, clippy, licences and sources of
              dependencies, documentation, generated files.
   generate   Write the generated files anew.
+  packages   Put the npm packages that ship with the server beside it, so that Actions that need them
+             deploy without a registry. `test` does so too.
   bench      Build the server and the load generator in release, start a PostgreSQL that syncs to the
              disk, run the generator.
              -- ARGS...      arguments of the generator; `-- --help` lists them
@@ -39,6 +41,7 @@ pub(crate) enum Task {
     Test(Wanted),
     Check,
     Generate,
+    Packages,
     Bench { arguments: Vec<String> },
     Postgres { command: Vec<String> },
 }
@@ -105,6 +108,7 @@ pub(crate) fn parse(mut typed: impl Iterator<Item = String>) -> Result<Task, Str
         "test" => parse_test(options, rest).map(Task::Test),
         "check" => nothing_left(&options, &rest).map(|()| Task::Check),
         "generate" => nothing_left(&options, &rest).map(|()| Task::Generate),
+        "packages" => nothing_left(&options, &rest).map(|()| Task::Packages),
         "bench" => nothing_left(&options, &[]).map(|()| Task::Bench { arguments: rest }),
         "postgres" if rest.is_empty() => {
             Err("`postgres` needs a command: cargo xtask postgres -- COMMAND".into())
@@ -169,6 +173,7 @@ mod tests {
             ("test --only rust -- refresh reuse", test(Suite::Rust, Profile::Dev, &["refresh", "reuse"])),
             ("check", Ok(Task::Check)),
             ("check --help", Ok(Task::Help)),
+            ("packages", Ok(Task::Packages)),
             ("help", Ok(Task::Help)),
             ("bench -- --seconds 5", Ok(Task::Bench { arguments: vec!["--seconds".into(), "5".into()] })),
             ("postgres -- psql", Ok(Task::Postgres { command: vec!["psql".into()] })),

@@ -193,7 +193,7 @@ pub(crate) fn chromium() -> Option<PathBuf> {
 }
 
 /// Runs `fill` on an empty folder beside `<cache>/<kind>/<key>` and moves it there; an existing one is kept.
-fn install_once(
+pub(crate) fn install_once(
     kind: &str,
     key: &str,
     fill: impl FnOnce(&Path) -> Result<(), String>,

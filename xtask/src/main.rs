@@ -10,6 +10,7 @@ mod check;
 mod clients;
 mod generate;
 mod install;
+mod packages;
 mod postgres;
 mod program;
 mod steps;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Generate => generate::run(),
         Task::Bench { arguments } => bench::run(&arguments),
+        Task::Packages => packages::run(),
         Task::Postgres { command } => postgres::run(&command),
     }
 }

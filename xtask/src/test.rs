@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::arguments::{Profile, Wanted};
 use crate::postgres::{Durability, Postgres, URL_VARIABLE};
 use crate::steps::Steps;
-use crate::{clients, install, program, workspace};
+use crate::{clients, install, packages, program, workspace};
 
 /// Steps: 1 what is missing, 2 guards in other languages, 3 PostgreSQL, 4 Rust tests, 5 examples in the
 /// documentation, 6 the server, 7 real partners in Node, Python and a browser.
@@ -126,6 +126,7 @@ fn install_missing(
         install::node_packages(end_to_end)?;
     }
     clients::install(root)?;
+    packages::install(root)?;
     let python = has_python.then(|| install::python_packages(&requirements)).transpose()?;
     Ok(Installed { path: install::path_with_tools()?, python })
 }
