@@ -43,6 +43,12 @@ pub struct Typed {
     /// PEM file of authorities that outbound requests trust beside the system's
     #[arg(long, env = "CURFEW_EGRESS_CA", value_name = "FILE")]
     pub egress_ca: Option<PathBuf>,
+    /// npm's configuration file, which names the registry of the packages that Actions need [default: ~/.npmrc]
+    #[arg(long, env = "CURFEW_NPMRC", value_name = "FILE")]
+    pub npmrc: Option<PathBuf>,
+    /// Folder of packages for Actions [default: `packages` beside the program, then in the data folder]
+    #[arg(long, env = "CURFEW_PACKAGES_DIR", value_name = "FOLDER")]
+    pub packages_dir: Option<PathBuf>,
     /// Id of a machine-to-machine client with every Management API scope, made if absent
     #[arg(long, env = "CURFEW_BOOTSTRAP_CLIENT_ID", value_name = "ID")]
     pub bootstrap_client_id: Option<String>,
@@ -76,6 +82,10 @@ pub struct Config {
     pub egress_allow: Vec<IpNet>,
     /// Whom outbound requests trust beside the system's authorities.
     pub egress_ca: Option<PathBuf>,
+    /// npm's configuration; `None`: the one in the home folder, if there is one.
+    pub npmrc: Option<PathBuf>,
+    /// Where packages for Actions lie; `None`: beside the program and in the data folder.
+    pub packages_dir: Option<PathBuf>,
     /// A machine-to-machine client to make.
     pub bootstrap_client: Option<(ClientId, Secret<String>)>,
     /// An administrator to make.
@@ -106,7 +116,7 @@ pub enum ConfigError {
     },
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "CURFEW_LISTEN",
     "CURFEW_ISSUER",
     "CURFEW_DATA_DIR",
@@ -116,6 +126,8 @@ const KEYS: [&str; 15] = [
     "CURFEW_TRUST_PROXY",
     "CURFEW_EGRESS_ALLOW",
     "CURFEW_EGRESS_CA",
+    "CURFEW_NPMRC",
+    "CURFEW_PACKAGES_DIR",
     "CURFEW_BOOTSTRAP_CLIENT_ID",
     "CURFEW_BOOTSTRAP_CLIENT_SECRET",
     "CURFEW_BOOTSTRAP_ADMIN_EMAIL",
@@ -154,6 +166,8 @@ impl Typed {
             trust_proxy: self.trust_proxy.or(file.trust_proxy),
             egress_allow: self.egress_allow.or(file.egress_allow),
             egress_ca: self.egress_ca.or(file.egress_ca),
+            npmrc: self.npmrc.or(file.npmrc),
+            packages_dir: self.packages_dir.or(file.packages_dir),
             bootstrap_client_id: self.bootstrap_client_id.or(file.bootstrap_client_id),
             bootstrap_client_secret: self.bootstrap_client_secret.or(file.bootstrap_client_secret),
             bootstrap_admin_email: self.bootstrap_admin_email.or(file.bootstrap_admin_email),
@@ -194,6 +208,8 @@ impl Typed {
             trust_proxy: networks("CURFEW_TRUST_PROXY", self.trust_proxy.as_deref())?,
             egress_allow: networks("CURFEW_EGRESS_ALLOW", self.egress_allow.as_deref())?,
             egress_ca: self.egress_ca.filter(|path| !path.as_os_str().is_empty()),
+            npmrc: self.npmrc.filter(|path| !path.as_os_str().is_empty()),
+            packages_dir: self.packages_dir.filter(|path| !path.as_os_str().is_empty()),
             bootstrap_client: client.map(|(id, secret)| (ClientId(id), Secret::new(secret))),
             bootstrap_admin: admin.map(|(email, password)| (email, Secret::new(password))),
         })

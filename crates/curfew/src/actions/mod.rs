@@ -1,7 +1,9 @@
 //! Actions at work: what the rules ask to be run, the worker processes that run it, and what it may reach from there.
 
 mod cache;
+mod packages;
 mod reach;
 
 pub use cache::Caches;
+pub use packages::{Packaged, PackagesError};
 pub use reach::{Own, Reach, Reached};
