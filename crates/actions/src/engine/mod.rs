@@ -155,6 +155,10 @@ impl Engine {
         });
         let watched = Rc::clone(&shared);
         runtime.set_interrupt_handler(Some(Box::new(move || watched.watch.is_over())));
+        let told = Rc::clone(&shared);
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, handled| {
+            told.rejected(&ctx, promise, reason, handled);
+        })));
         runtime.set_loader(modules::Names(Rc::clone(&shared)), modules::Files(Rc::clone(&shared)));
         let mut engine = Self { entry: None, shared, context, runtime };
         engine.boot()?;
@@ -241,8 +245,12 @@ impl Engine {
             }
             // Asked of the engine itself, so nothing that the Action does to promises changes the answer.
             match promise.state() {
-                PromiseState::Resolved => return Ok(Ok(())),
+                PromiseState::Resolved => {
+                    shared.tell_rejected(ctx, promise.as_value());
+                    return Ok(Ok(()));
+                }
                 PromiseState::Rejected => {
+                    shared.tell_rejected(ctx, promise.as_value());
                     // The value itself may be an error of conversion's, which is as good as thrown.
                     let thrown = match promise.result::<Value<'js>>() {
                         Some(Ok(value)) => value,
@@ -306,5 +314,6 @@ impl Drop for Engine {
         self.shared.require.replace(None);
         self.context.with(|ctx| self.shared.end_run(&ctx));
         self.runtime.set_interrupt_handler(None);
+        self.runtime.set_host_promise_rejection_tracker(None);
     }
 }

@@ -57,6 +57,15 @@ struct Timer {
     every: Option<Duration>,
 }
 
+/// A promise that was rejected, and nobody has looked yet.
+struct Rejected {
+    promise: Persistent<Value<'static>>,
+    reason: Persistent<Value<'static>>,
+}
+
+/// Rejections that are told at most.
+const REJECTED_MAX: usize = 10;
+
 /// The state of the execution under way, or of none.
 #[derive(Default)]
 pub(super) struct Run {
@@ -78,6 +87,7 @@ pub(super) struct Run {
     timers: BTreeMap<(Duration, u64), Timer>,
     timer_times: BTreeMap<u64, Duration>,
     last_timer: u64,
+    rejected: Vec<Rejected>,
 }
 
 impl Run {
@@ -320,6 +330,41 @@ impl Shared {
         true
     }
 
+    /// The engine tells of a promise that is rejected without anybody looking, and of one that somebody looks at after all.
+    pub(super) fn rejected<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        promise: Value<'js>,
+        reason: Value<'js>,
+        handled: bool,
+    ) {
+        // While the loop itself holds the state nothing of the Action's runs.
+        let Ok(mut run) = self.run.try_borrow_mut() else { return };
+        if handled {
+            run.rejected
+                .retain(|known| known.promise.clone().restore(ctx).is_ok_and(|known| known != promise));
+        } else if run.active && run.rejected.len() < REJECTED_MAX {
+            run.rejected.push(Rejected {
+                promise: Persistent::save(ctx, promise),
+                reason: Persistent::save(ctx, reason),
+            });
+        }
+    }
+
+    /// Writes what was rejected without anybody looking to the console, but for the promise whose result is told anyway.
+    pub(super) fn tell_rejected<'js>(&self, ctx: &Ctx<'js>, own: &Value<'js>) {
+        let rejected = std::mem::take(&mut self.run.borrow_mut().rejected);
+        for known in rejected {
+            let (Ok(promise), Ok(reason)) = (known.promise.restore(ctx), known.reason.restore(ctx)) else {
+                continue;
+            };
+            if promise != *own && !self.watch.is_over() {
+                let text = super::errors::string_of(ctx, &reason);
+                self.log(ConsoleLevel::Error, &format!("Unhandled rejection (is an await missing?): {text}"));
+            }
+        }
+    }
+
     /// Until when the loop may wait; `None` where nothing will ever come.
     pub(super) fn waits_until(&self) -> Option<Duration> {
         let run = self.run.borrow();
@@ -341,9 +386,10 @@ impl Shared {
             self.outside.borrow_mut().forget(*call);
         }
         let timers = std::mem::take(&mut run.timers);
+        let rejected = std::mem::take(&mut run.rejected);
         run.timer_times.clear();
         drop(run);
-        drop((calls, timers));
+        drop((calls, timers, rejected));
     }
 }
 

@@ -134,6 +134,27 @@ fn what_waits_for_nothing_fails_at_once() {
 }
 
 #[test]
+fn a_rejection_that_nobody_looks_at_is_told() {
+    let finished = ran("const looked = Promise.reject(new Error('looked at'));
+         await null;
+         looked.catch(() => {});
+         Promise.reject(new TypeError('forgotten'));
+         (async () => { throw 'a text'; })();
+         await null;");
+    assert_eq!(finished.result, Ok(()));
+    assert_eq!(
+        console(&finished),
+        [
+            "error: Unhandled rejection (is an await missing?): TypeError: forgotten",
+            "error: Unhandled rejection (is an await missing?): a text"
+        ]
+    );
+    let finished = ran("await Promise.reject(new Error('told anyway'));");
+    assert_eq!(thrown(&finished).1, "told anyway");
+    assert!(finished.console.is_empty(), "{finished:?}");
+}
+
+#[test]
 fn the_cache_is_the_hosts() {
     let finished = ran("console.log(await api.cache.get('a'));
          await api.cache.set('a', 'b', { ttl: 1000 });
@@ -194,7 +215,7 @@ fn memory_has_an_end() {
 
 #[test]
 fn recursion_has_an_end() {
-    let finished = ran_short("const deeper = () => deeper(); deeper();");
+    let finished = ran("const deeper = () => deeper(); deeper();");
     assert_eq!(thrown(&finished).0, "RangeError");
     let finished =
         ran_short("let deep = []; for (let i = 0; i < 1e5; i++) deep = [deep]; JSON.stringify(deep);");

@@ -52,6 +52,7 @@ async fn what_never_looks_up_is_killed() {
     let body = "const text = 'a'.repeat(5e6); text.indexOf('a'.repeat(25e5) + 'b');";
     let finished = ran(&pool, body, shorter()).await;
     assert_eq!(finished.result, Err(ActionError::TimedOut { hard: true }), "by its own timer");
+    assert!(finished.duration < Duration::from_secs(15), "before the parent would have: {finished:?}");
     let limits = Limits { wall: Duration::from_millis(300), cpu: Duration::from_secs(60), ..shorter() };
     let finished = ran(&pool, body, limits).await;
     assert_eq!(finished.result, Err(ActionError::TimedOut { hard: true }), "by the parent");
@@ -98,7 +99,7 @@ async fn memory_that_is_never_given_back_is_that_of_one_version() {
     let mut failed = 0;
     for _ in 0..12 {
         let mut execution = execution(&hoards);
-        execution.limits = short();
+        execution.limits.memory_bytes = short().memory_bytes;
         match pool.run(execution, Arc::new(Nothing)).await.result {
             Ok(()) => {}
             Err(ActionError::OutOfMemory) => failed += 1,

@@ -190,6 +190,7 @@ async fn nested_executions_have_workers_of_their_own() {
         for depth in 0..=DEPTH_MAX {
             let mut execution = execution(&action("await api.cache.get('a');"));
             execution.depth = depth;
+            execution.limits.wall = Duration::from_secs(600);
             let (pool, host) = (pool.clone(), Arc::clone(&outer));
             held.push(tokio::spawn(async move { pool.run(execution, host).await }));
             outer.is_asked().await;
@@ -257,8 +258,10 @@ async fn what_answers_nonsense_is_no_worker() {
             WorkerCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), arguments.into()] };
         let pool = Pool::new(PoolConfig::new(command)).expect("a pool");
         let mut execution = execution(&action(""));
+        // Only the last one takes as long as it may.
+        let wall = if expected == ActionError::Crashed { 120 } else { 1 };
         execution.limits =
-            Limits { wall: Duration::from_secs(2), grace: Duration::from_millis(1), ..Limits::default() };
+            Limits { wall: Duration::from_secs(wall), grace: Duration::from_millis(1), ..Limits::default() };
         let finished = pool.run(execution, Arc::new(Nothing)).await;
         assert_eq!(finished.result, Err(expected), "{arguments}");
     }
@@ -285,4 +288,65 @@ async fn closing_waits_for_what_runs_and_ends_the_rest() {
     assert!(matches!(result, Ok(()) | Err(ActionError::Busy)), "{result:?}");
     assert_eq!(pool.idle_processes(), Vec::<u32>::new());
     assert_eq!(pool.run(execution(&action("")), Arc::new(Nothing)).await.result, Err(ActionError::Busy));
+}
+
+#[tokio::test]
+async fn requests_are_answered_side_by_side() {
+    let pool = pool();
+    let host = Arc::new(Echo::default());
+    let finished = pool
+        .run(
+            execution(&action(
+                "const all = await Promise.all(Array.from({ length: 40 }, (_, i) =>
+                   fetch(`https://api.example/${i}?key=s3cret`, { method: 'POST', body: 'body ' + i, headers: { 'x-i': String(i) } }).then((r) => r.text())));
+                 console.log(all.every((text, i) => text === `POST https://api.example/${i}?key=s3cret body ${i}`), all.length);
+                 console.log(await fetch('https://refused.example/').catch((error) => error.cause?.code ?? error.message));
+                 const controller = new AbortController();
+                 setTimeout(() => controller.abort(), 5);
+                 console.log(await fetch('https://silent.example/', { signal: controller.signal }).catch((error) => error.name));
+                 console.log((await (await fetch('https://large.example/5000000')).arrayBuffer()).byteLength);
+                 console.log(await fetch('https://large.example/9000000').then(() => 'read', (error) => error.name));
+                 console.log(await fetch('https://api.example/', { method: 'POST', body: 'x'.repeat(2e6) }).then(() => 'sent', (error) => error.name));",
+            )),
+            Arc::clone(&host) as Arc<dyn Host>,
+        )
+        .await;
+    assert_eq!(finished.result, Ok(()), "{finished:?}");
+    let lines = console(&finished);
+    assert_eq!(lines[0], "log: true 40");
+    assert_eq!(lines[1], "log: ECONNREFUSED");
+    assert_eq!(lines[2], "log: AbortError");
+    assert_eq!(lines[3], "log: 5000000");
+    assert_eq!(lines[4], "log: TypeError");
+    assert!(!lines[5].contains("sent"), "{lines:?}");
+    // What is remembered: each request, without what may be secret.
+    assert_eq!(finished.fetches.len(), 44);
+    assert_eq!((&*finished.fetches[0].method, finished.fetches[0].status), ("POST", Some(200)));
+    assert!(finished.fetches.iter().all(|fetch| !fetch.url.contains("s3cret")));
+    let errors: Vec<_> = finished.fetches.iter().filter_map(|fetch| fetch.error.as_deref()).collect();
+    assert_eq!(errors, ["ECONNREFUSED", "ERR_GIVEN_UP", "ERR_RESPONSE_TOO_LARGE"]);
+    assert_eq!(host.asked.lock().expect("not poisoned").len(), 44);
+}
+
+#[tokio::test]
+async fn a_worker_computes_what_signatures_take() {
+    // All that the walls of a worker must leave through: randomness, large numbers, threads that are none.
+    let finished = pool()
+        .run(
+            execution(&action(
+                "const crypto = require('crypto');
+                 console.log(crypto.randomBytes(16).length, crypto.randomUUID().length);
+                 console.log(crypto.createHmac('sha256', 'key').update('text').digest('hex').length);
+                 const { publicKey, privateKey } = crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' });
+                 const made = crypto.sign('sha256', Buffer.from('text'), privateKey);
+                 console.log(crypto.verify('sha256', Buffer.from('text'), publicKey, made));
+                 const rsa = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
+                 console.log(crypto.verify('sha256', Buffer.from('text'), rsa.publicKey, crypto.sign('sha256', Buffer.from('text'), rsa.privateKey)));
+                 console.log((await globalThis.crypto.subtle.digest('SHA-256', new Uint8Array(3))).byteLength);",
+            )),
+            Arc::new(Nothing),
+        )
+        .await;
+    assert_eq!(finished.result, Ok(()), "{finished:?}");
+    assert_eq!(console(&finished), ["log: 16 36", "log: 64", "log: true", "log: true", "log: 32"]);
 }
