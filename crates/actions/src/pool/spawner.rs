@@ -69,7 +69,9 @@ impl Spawner {
     }
 
     /// Kills a worker that is not needed any more.
-    pub(super) fn discard(&self, child: Child) {
+    pub(super) fn discard(&self, mut child: Child) {
+        // At once: this process may be about to end, and the thread with it.
+        let _ = child.kill();
         let _ = self.0.send(Job::Bury(child, None));
     }
 }

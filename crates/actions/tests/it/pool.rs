@@ -252,7 +252,8 @@ async fn what_answers_nonsense_is_no_worker() {
         ("exit 0", ActionError::Crashed),
         ("exit 3", ActionError::Crashed),
         ("kill -9 $$", ActionError::Crashed),
-        ("exec sleep 1000", ActionError::TimedOut { hard: true }),
+        // It listens and says nothing, and ends with its parent.
+        ("exec cat > /dev/null", ActionError::TimedOut { hard: true }),
     ] {
         let command =
             WorkerCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), arguments.into()] };
