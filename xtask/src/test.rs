@@ -127,6 +127,10 @@ fn install_missing(
     }
     clients::install(root)?;
     packages::install(root)?;
+    if wanted.suite.has_rust() {
+        // What Actions load in the tests of their engine.
+        install::node_packages(&root.join("crates/actions/tests/packages"))?;
+    }
     let python = has_python.then(|| install::python_packages(&requirements)).transpose()?;
     Ok(Installed { path: install::path_with_tools()?, python })
 }

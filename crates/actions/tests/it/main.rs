@@ -8,6 +8,10 @@ mod engine;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod npm;
+#[cfg(test)]
+mod packages;
+#[cfg(test)]
 mod pool;
 #[cfg(test)]
 mod runtime;

@@ -283,60 +283,127 @@ const verify = (hash, data, key, signature, callback) => later(callback, () => v
 
 // ---- Ciphers
 
-const cipherPattern = /^(?:id-)?aes-?(128|192|256)-(gcm|cbc|ctr)$/;
+const cipherPattern = /^(?:id-)?aes-?(128|192|256)-(gcm|cbc|ctr|wrap)$/;
+const BLOCK = 16;
+const nothing = new Uint8Array(0);
+
+/** The counter block that is `blocks` behind another. */
+function counterAt(base, blocks) {
+  const counter = new Uint8Array(base);
+  let carry = blocks;
+  for (let at = BLOCK - 1; at >= 0 && carry > 0; at -= 1) {
+    carry += counter[at];
+    counter[at] = carry % 256;
+    carry = Math.floor(carry / 256);
+  }
+  return counter;
+}
 
 class Cipher extends Transform {
-  #name; #encrypting; #key; #iv; #mode; #chunks = []; #extra = new Uint8Array(0); #tag; #padded = true; #done = false;
+  #name; #encrypting; #key; #iv; #mode; #done = false; #padded = true;
+  // Of CBC: what is no whole block yet. Of the others: how far the counter is, and for GCM everything, which its tag is over.
+  #rest = nothing; #offset = 0; #all = []; #extra = nothing; #tag;
+
   constructor(encrypting, name, key, iv) {
     super();
-    const plain = `${name}`.toLowerCase().replace(/^aes(\d+)/, 'aes-$1');
-    const match = cipherPattern.exec(plain);
-    if (!match && plain !== 'chacha20-poly1305') throw coded(Error, 'ERR_CRYPTO_UNKNOWN_CIPHER', `Unknown cipher: ${name}. Actions have aes-128/192/256 in the modes gcm, cbc and ctr, and chacha20-poly1305`);
-    this.#mode = match ? match[2] : 'poly1305';
-    this.#name = match ? `aes-${match[1]}-${match[2]}` : plain;
+    const match = cipherPattern.exec(`${name}`.toLowerCase());
+    if (!match) {
+      throw coded(Error, 'ERR_CRYPTO_UNKNOWN_CIPHER', `Unknown cipher: ${name}. Actions have AES with 128, 192 and 256 bits in the modes gcm, cbc and ctr`);
+    }
+    this.#mode = match[2];
+    this.#name = `aes-${match[1]}`;
     this.#encrypting = encrypting;
-    this.#key = key instanceof KeyObject ? secretOf(key) : dataOf(key, 'utf8', 'key');
-    this.#iv = dataOf(iv, 'utf8', 'iv');
-    const size = match ? Number(match[1]) / 8 : 32;
-    if (this.#key.length !== size) throw coded(RangeError, 'ERR_CRYPTO_INVALID_KEYLEN', 'Invalid key length');
-    const ivSize = this.#mode === 'cbc' || this.#mode === 'ctr' ? 16 : 12;
-    if (this.#iv.length !== ivSize) throw coded(TypeError, 'ERR_CRYPTO_INVALID_IV', `Invalid initialization vector: ${ivSize} bytes are needed`);
+    this.#key = key instanceof KeyObject ? secretOf(key) : new Uint8Array(dataOf(key, 'utf8', 'key'));
+    this.#iv = new Uint8Array(dataOf(iv, 'utf8', 'iv'));
+    if (this.#key.length !== Number(match[1]) / 8) throw coded(RangeError, 'ERR_CRYPTO_INVALID_KEYLEN', 'Invalid key length');
+    const size = { gcm: 12, wrap: 8 }[this.#mode] ?? BLOCK;
+    if (this.#iv.length !== size) throw coded(TypeError, 'ERR_CRYPTO_INVALID_IV', `Invalid initialization vector: ${size} bytes are needed`);
   }
-  get #authenticated() { return this.#mode === 'gcm' || this.#mode === 'poly1305'; }
-  setAAD(bytes) { this.#extra = dataOf(bytes); return this; }
+
+  setAAD(bytes) { this.#extra = new Uint8Array(dataOf(bytes)); return this; }
   setAutoPadding(padded = true) { this.#padded = padded; return this; }
-  setAuthTag(tag, encoding) { this.#tag = dataOf(tag, encoding); return this; }
+  setAuthTag(tag, encoding) {
+    this.#tag = new Uint8Array(dataOf(tag, encoding));
+    if (this.#tag.length !== BLOCK) throw coded(TypeError, 'ERR_CRYPTO_INVALID_AUTH_TAG', 'An authentication tag has 16 bytes here');
+    return this;
+  }
   getAuthTag() {
     if (!this.#tag || !this.#encrypting) throw coded(Error, 'ERR_CRYPTO_INVALID_STATE', 'Invalid state for operation getAuthTag');
-    return buffer(this.#tag);
+    return buffer(this.#tag.slice());
   }
-  /** Everything comes out of `final`: nothing is handed out before it is known to be genuine. */
+
   update(data, encoding, outEncoding) {
     if (this.#done) throw coded(Error, 'ERR_CRYPTO_INVALID_STATE', 'Invalid state for operation update');
-    updated(this.#chunks, data, encoding);
-    return out(new Uint8Array(0), outEncoding);
+    const bytes = new Uint8Array(dataOf(data, encoding));
+    if (this.#mode === 'cbc') return out(this.#blocks(bytes), outEncoding);
+    if (this.#mode === 'wrap') return out(this.#wrapped(bytes), outEncoding);
+    if (this.#mode === 'gcm') this.#all.push(bytes);
+    return out(this.#stream(bytes), outEncoding);
   }
+
+  /** A key wrapped by another (RFC 3394), which is one piece. */
+  #wrapped(bytes) {
+    if (this.#iv.some((byte) => byte !== 0xA6)) throw unsupported('Key wrapping with another initial value');
+    const result = host.crypto.wrap(this.#encrypting, this.#key, bytes);
+    if (!result) throw coded(Error, 'ERR_OSSL_BAD_DECRYPT', 'bad decrypt');
+    return result;
+  }
+
+  /** With a counter. That of GCM stands at 2 where the text begins (NIST SP 800-38D §7.1). */
+  #stream(bytes) {
+    const base = this.#mode === 'gcm' ? Uint8Array.from([...this.#iv, 0, 0, 0, 2]) : this.#iv;
+    const skipped = this.#offset % BLOCK;
+    const padded = new Uint8Array(skipped + bytes.length);
+    padded.set(bytes, skipped);
+    const result = host.crypto.cipher(`${this.#name}-ctr`, true, this.#key, counterAt(base, Math.floor(this.#offset / BLOCK)), nothing, padded);
+    this.#offset += bytes.length;
+    return result.slice(skipped);
+  }
+
+  /** The whole blocks there are. The last one waits where it may hold the padding. */
+  #blocks(bytes) {
+    const held = Buffer.concat([this.#rest, bytes]);
+    let size = held.length - held.length % BLOCK;
+    if (!this.#encrypting && this.#padded && size === held.length && size > 0) size -= BLOCK;
+    this.#rest = new Uint8Array(held.subarray(size));
+    if (size === 0) return nothing;
+    const blocks = new Uint8Array(held.subarray(0, size));
+    const result = host.crypto.cipher(`${this.#name}-cbc-unpadded`, this.#encrypting, this.#key, this.#iv, nothing, blocks);
+    this.#iv = (this.#encrypting ? result : blocks).slice(-BLOCK);
+    return result;
+  }
+
   final(encoding) {
     if (this.#done) throw coded(Error, 'ERR_CRYPTO_INVALID_STATE', 'Unsupported state or unable to authenticate data');
     this.#done = true;
-    let bytes = joined(this.#chunks);
-    if (this.#authenticated && !this.#encrypting) {
-      if (this.#tag?.length !== 16) throw coded(Error, 'ERR_CRYPTO_INVALID_STATE', 'Unsupported state or unable to authenticate data');
-      bytes = Buffer.concat([bytes, this.#tag]);
+    if (this.#mode === 'ctr' || this.#mode === 'wrap') return out(nothing, encoding);
+    if (this.#mode === 'gcm') {
+      this.#authenticate();
+      return out(nothing, encoding);
     }
-    const name = this.#padded || this.#mode !== 'cbc' ? this.#name : `${this.#name}-unpadded`;
-    const result = host.crypto.cipher(name, this.#encrypting, this.#key, this.#iv, this.#extra, bytes);
-    if (!result) {
-      throw this.#authenticated
-        ? new Error('Unsupported state or unable to authenticate data')
-        : coded(Error, 'ERR_OSSL_BAD_DECRYPT', 'bad decrypt');
+    if (!this.#padded) {
+      if (this.#rest.length > 0) throw coded(Error, 'ERR_OSSL_WRONG_FINAL_BLOCK_LENGTH', 'wrong final block length');
+      return out(nothing, encoding);
     }
-    if (!this.#authenticated || !this.#encrypting) return out(result, encoding);
-    this.#tag = result.slice(-16);
-    return out(result.slice(0, -16), encoding);
+    const result = host.crypto.cipher(`${this.#name}-cbc`, this.#encrypting, this.#key, this.#iv, nothing, this.#rest);
+    if (!result) throw coded(Error, 'ERR_OSSL_BAD_DECRYPT', 'bad decrypt');
+    return out(result, encoding);
   }
-  _transform(chunk, encoding, done) { this.update(chunk, encoding); done(); }
-  _flush(done) { this.push(this.final()); done(); }
+
+  #authenticate() {
+    const all = new Uint8Array(Buffer.concat(this.#encrypting ? this.#all : [...this.#all, this.#tag ?? nothing]));
+    const result = host.crypto.cipher(`${this.#name}-gcm`, this.#encrypting, this.#key, this.#iv, this.#extra, all);
+    if (!result) throw new Error('Unsupported state or unable to authenticate data');
+    if (this.#encrypting) this.#tag = result.slice(-BLOCK);
+  }
+
+  _transform(chunk, encoding, done) { this.push(this.update(chunk, encoding)); done(); }
+  _flush(done) {
+    let last;
+    try { last = this.final(); } catch (error) { done(error); return; }
+    this.push(last);
+    done();
+  }
 }
 
 const oaepHash = (given) => hashNamed(given?.oaepHash ?? 'sha1');
@@ -480,10 +547,10 @@ module.exports = {
   randomUUID: () => require('web/crypto').crypto.randomUUID(),
   getRandomValues: (array) => require('web/crypto').crypto.getRandomValues(array),
   getHashes: () => Object.keys(hashes),
-  getCiphers: () => ['aes-128-cbc', 'aes-128-ctr', 'aes-128-gcm', 'aes-192-cbc', 'aes-192-ctr', 'aes-192-gcm', 'aes-256-cbc', 'aes-256-ctr', 'aes-256-gcm', 'chacha20-poly1305'],
+  getCiphers: () => ['aes-128-cbc', 'aes-128-ctr', 'aes-128-gcm', 'aes-192-cbc', 'aes-192-ctr', 'aes-192-gcm', 'aes-256-cbc', 'aes-256-ctr', 'aes-256-gcm', 'aes128-wrap', 'aes256-wrap'],
   getCipherInfo(name) {
     const match = cipherPattern.exec(`${name}`.toLowerCase());
-    return match ? { name: match[0], mode: match[2], keyLength: Number(match[1]) / 8, ivLength: match[2] === 'gcm' ? 12 : 16 } : undefined;
+    return match ? { name: match[0], mode: match[2], keyLength: Number(match[1]) / 8, ivLength: { gcm: 12, wrap: 8 }[match[2]] ?? BLOCK } : undefined;
   },
   getCurves: () => ['prime256v1', 'secp256k1', 'secp384r1', 'secp521r1'],
   getFips: () => 0,

@@ -97,6 +97,26 @@ exports.ciphers = () => {
     const decipher = crypto.createDecipheriv(name, key, iv);
     is(decipher.update(sealed, 'hex', 'utf8') + decipher.final('utf8'), 'some text', name);
   }
+  for (const name of ['aes-192-cbc', 'aes-192-ctr', 'aes-192-gcm']) {
+    const [key, iv] = [Buffer.alloc(24, 1), Buffer.alloc(name.endsWith('gcm') ? 12 : 16, 255)];
+    const text = Buffer.from('x'.repeat(100));
+    const whole = crypto.createCipheriv(name, key, iv);
+    const at_once = Buffer.concat([whole.update(text), whole.final()]);
+    const parts = crypto.createCipheriv(name, key, iv);
+    const pieces = [1, 15, 16, 17, 50, 100].map((end, at, ends) => parts.update(text.subarray(ends[at - 1] ?? 0, end)));
+    ok(pieces[4].length > 0, `${name} gives what there is`);
+    same(Buffer.concat([...pieces, parts.final()]), at_once, name);
+    const back = crypto.createDecipheriv(name, key, iv);
+    if (name.endsWith('gcm')) back.setAuthTag(whole.getAuthTag());
+    const opened = [7, 32, 33, at_once.length].map((end, at, ends) => back.update(at_once.subarray(ends[at - 1] ?? 0, end)));
+    same(Buffer.concat([...opened, back.final()]), text, name);
+  }
+  const plain = crypto.createCipheriv('aes-128-cbc', Buffer.alloc(16), Buffer.alloc(16)).setAutoPadding(false);
+  is(plain.update(Buffer.alloc(32)).length, 32);
+  is(plain.final().length, 0);
+  const wrong = crypto.createDecipheriv('aes-128-cbc', Buffer.alloc(16), Buffer.alloc(16));
+  wrong.update(Buffer.alloc(16, 9));
+  throws(() => wrong.final(), /bad decrypt/);
   const key = crypto.createSecretKey(Buffer.alloc(32, 3));
   const cipher = crypto.createCipheriv('aes-256-gcm', key, Buffer.alloc(12, 4));
   cipher.setAAD(Buffer.from('aad'));
