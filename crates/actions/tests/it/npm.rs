@@ -29,7 +29,8 @@ pub(crate) fn set_of(alias: &str, name: &str) -> PackageSet {
             continue;
         }
         // The root lies under the name by which it is required.
-        let inside = |path: &str| path.replacen(&format!("node_modules/{alias}"), &format!("node_modules/{name}"), 1);
+        let inside =
+            |path: &str| path.replacen(&format!("node_modules/{alias}"), &format!("node_modules/{name}"), 1);
         read(&folder.join(&path), &inside(&path), &mut sources);
         let manifest: serde_json::Value =
             serde_json::from_slice(&std::fs::read(folder.join(&path).join("package.json")).unwrap()).unwrap();

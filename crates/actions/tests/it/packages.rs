@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use curfew_actions::in_process::run;
 use curfew_actions::{
-    CacheAnswer, CacheRequest, FetchError, FetchRequest, FetchResponse, Finished, Host, HostFuture, Program,
+    CacheAnswer, CacheRequest, Execution, FetchError, FetchRequest, FetchResponse, Host, HostFuture, Program,
 };
 use curfew_model::Secret;
 
 use crate::npm::set_of;
+use crate::pool::in_a_worker;
 use crate::support::{console, execution};
 
 /// A site that answers by method and path, and remembers what it was asked.
@@ -24,9 +25,11 @@ impl Site {
         let path = request.url.strip_prefix("https://tenant.example").unwrap_or(&request.url);
         let body = String::from_utf8_lossy(&request.body);
         match (request.method.as_str(), path) {
-            ("POST", "/oauth/token") => {
-                (200, "application/json", r#"{"access_token":"at","expires_in":86400,"token_type":"Bearer"}"#.into())
-            }
+            ("POST", "/oauth/token") => (
+                200,
+                "application/json",
+                r#"{"access_token":"at","expires_in":86400,"token_type":"Bearer"}"#.into(),
+            ),
             ("GET", path) if path.starts_with("/api/v2/users/auth0%7C1/sessions") => {
                 (200, "application/json", r#"{"sessions":[{"id":"s1"},{"id":"s2"},{"id":"s3"}]}"#.into())
             }
@@ -34,7 +37,11 @@ impl Site {
             ("GET", "/redirect") => (302, "", String::new()),
             ("GET", "/missing") => (404, "application/json", r#"{"message":"nothing here"}"#.into()),
             ("POST", "/hook") => (200, "text/html", "ok".into()),
-            (method, _) => (200, "application/json", serde_json::json!({ "method": method, "url": path, "body": body }).to_string()),
+            (method, _) => (
+                200,
+                "application/json",
+                serde_json::json!({ "method": method, "url": path, "body": body }).to_string(),
+            ),
         }
     }
 }
@@ -52,7 +59,14 @@ impl Host for Site {
             }
             let url = request.url.clone();
             self.asked.lock().unwrap().push(request);
-            Ok(FetchResponse { status, status_text: String::new(), url, redirected: false, headers, body: Bytes::from(body) })
+            Ok(FetchResponse {
+                status,
+                status_text: String::new(),
+                url,
+                redirected: false,
+                headers,
+                body: Bytes::from(body),
+            })
         })
     }
 
@@ -61,8 +75,8 @@ impl Host for Site {
     }
 }
 
-/// Runs the body of an `onExecutePostLogin` with a package; the first lines of its file may be `head`.
-fn with(alias: &str, name: &str, code: &str, site: &Arc<Site>) -> Finished {
+/// An execution of an Action with one package.
+fn with(alias: &str, name: &str, code: &str) -> Execution {
     let program = Arc::new(Program {
         id: format!("packages:{alias}"),
         code: code.into(),
@@ -78,7 +92,7 @@ fn with(alias: &str, name: &str, code: &str, site: &Arc<Site>) -> Finished {
         .map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned())))
         .into_iter()
         .collect::<BTreeMap<_, _>>();
-    run(&execution, Arc::clone(site) as _)
+    execution
 }
 
 /// Runs a body that fails where something is not as it should be; gives what was asked of the network.
@@ -87,7 +101,7 @@ fn works(alias: &str, name: &str, body: &str) -> Vec<FetchRequest> {
     let code = format!(
         "const assert = require('assert'); const {{ deepStrictEqual: same, strictEqual: is, ok }} = assert;\nexports.onExecutePostLogin = async (event, api) => {{\n{body}\nconsole.log('to the end');\n}};"
     );
-    let finished = with(alias, name, &code, &site);
+    let finished = run(&with(alias, name, &code), Arc::clone(&site) as _);
     assert_eq!(finished.result, Ok(()), "{alias}: {:?}", finished.console);
     assert!(console(&finished).ends_with(&["log: to the end".to_owned()]), "{:?}", finished.console);
     Arc::try_unwrap(site).map(|site| site.asked.into_inner().unwrap()).unwrap_or_default()
@@ -108,9 +122,14 @@ exports.onExecutePostLogin = async (event, api) => {
   }
 };";
 
-fn manages(alias: &str) {
+fn manages(alias: &str, confined: bool) {
     let site = Arc::new(Site::default());
-    let finished = with(alias, "auth0", ONE_SESSION, &site);
+    let execution = with(alias, "auth0", ONE_SESSION);
+    let finished = if confined {
+        in_a_worker(execution, Arc::clone(&site) as _)
+    } else {
+        run(&execution, Arc::clone(&site) as _)
+    };
     assert_eq!(finished.result, Ok(()), "{:?}", finished.console);
     let asked = site.asked.lock().unwrap();
     let lines: Vec<_> = asked
@@ -127,30 +146,59 @@ fn manages(alias: &str) {
         ]
     );
     let header = |at: usize, name: &str| {
-        asked[at].headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+        asked[at]
+            .headers
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone())
     };
     assert_eq!(header(1, "authorization").as_deref(), Some("Bearer at"));
     assert!(header(1, "auth0-client").is_some(), "{:?}", asked[1]);
     assert_eq!(header(0, "content-type").as_deref(), Some("application/x-www-form-urlencoded"));
     let form = String::from_utf8_lossy(&asked[0].body).into_owned();
-    for field in ["grant_type=client_credentials", "client_id=c", "client_secret=s", "audience=https%3A%2F%2Ftenant.example%2Fapi%2Fv2%2F"] {
+    for field in [
+        "grant_type=client_credentials",
+        "client_id=c",
+        "client_secret=s",
+        "audience=https%3A%2F%2Ftenant.example%2Fapi%2Fv2%2F",
+    ] {
         assert!(form.contains(field), "{form}");
     }
 }
 
 #[test]
 fn auth0_5_manages_sessions() {
-    manages("auth0-5");
+    manages("auth0-5", false);
 }
 
 #[test]
 fn auth0_6_manages_sessions() {
-    manages("auth0-6");
+    manages("auth0-6", false);
 }
 
 #[test]
 fn auth0_7_manages_sessions() {
-    manages("auth0-7");
+    manages("auth0-7", false);
+}
+
+#[test]
+fn auth0_manages_sessions_from_a_worker() {
+    manages("auth0-7", true);
+}
+
+#[test]
+fn keys_are_made_and_used_in_a_worker() {
+    let code = "exports.onExecutePostLogin = async () => {
+        const jose = require('jose');
+        for (const alg of ['RS256', 'ES256', 'EdDSA']) {
+          const { privateKey, publicKey } = await jose.generateKeyPair(alg);
+          const token = await new jose.SignJWT({ alg }).setProtectedHeader({ alg }).sign(privateKey);
+          console.log((await jose.jwtVerify(token, publicKey)).payload.alg);
+        }
+      };";
+    let finished = in_a_worker(with("jose-6", "jose", code), Arc::new(Site::default()));
+    assert_eq!(finished.result, Ok(()));
+    assert_eq!(console(&finished), ["log: RS256", "log: ES256", "log: EdDSA"]);
 }
 
 #[test]
@@ -250,7 +298,11 @@ fn jose_5_signs_verifies_and_encrypts() {
 
 #[test]
 fn jose_6_an_ecmascript_module_is_required() {
-    works("jose-6", "jose", &format!("const jose = require('jose');{JOSE}\nis((await import('jose')).SignJWT, jose.SignJWT);"));
+    works(
+        "jose-6",
+        "jose",
+        &format!("const jose = require('jose');{JOSE}\nis((await import('jose')).SignJWT, jose.SignJWT);"),
+    );
 }
 
 #[test]
@@ -324,7 +376,9 @@ fn node_fetch_3_an_ecmascript_module_asks() {
     works(
         "node-fetch-3",
         "node-fetch",
-        &format!("const {{ default: fetch, Headers }} = require('node-fetch');{FETCHES}\nis(new Headers({{ A: '1' }}).get('a'), '1');"),
+        &format!(
+            "const {{ default: fetch, Headers }} = require('node-fetch');{FETCHES}\nis(new Headers({{ A: '1' }}).get('a'), '1');"
+        ),
     );
 }
 

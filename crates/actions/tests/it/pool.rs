@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_actions::{
-    ActionError, CacheAnswer, CacheRequest, DEPTH_MAX, FetchError, FetchRequest, FetchResponse, Host,
-    HostFuture, Limits, Nothing, Pool, PoolConfig, WorkerCommand,
+    ActionError, CacheAnswer, CacheRequest, DEPTH_MAX, Execution, FetchError, FetchRequest, FetchResponse,
+    Finished, Host, HostFuture, Limits, Nothing, Pool, PoolConfig, WorkerCommand,
 };
 use curfew_model::Secret;
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,6 +28,12 @@ pub(crate) fn pool() -> Pool {
 /// A pool of one worker.
 fn pool_of_one() -> Pool {
     Pool::new(PoolConfig { workers: 1, tenant_workers: 1, ..PoolConfig::new(worker()) }).expect("a pool")
+}
+
+/// Runs one execution in a worker of its own. Blocks.
+pub(crate) fn in_a_worker(execution: Execution, host: Arc<dyn Host>) -> Finished {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { pool().run(execution, host).await })
 }
 
 /// A host that says when it is asked, and never answers.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use curfew_actions::in_process::run;
 use curfew_actions::{ActionError, Finished};
 
+use crate::pool::in_a_worker;
 use crate::support::{Echo, action, commands, console, execution, program, thrown};
 
 /// Runs every function of a file.
@@ -23,12 +24,18 @@ fn passes(file: &str) {
            console.log('all of', Object.keys(tests).length);
          }};"
     );
-    let finished = run(&execution(&Arc::new(program(&all))), Arc::new(Echo::default()));
+    let program = Arc::new(program(&all));
+    passed(&run(&execution(&program), Arc::new(Echo::default())));
+    // And where it counts: confined, and from bytecode.
+    passed(&in_a_worker(execution(&program), Arc::new(Echo::default())));
+}
+
+fn passed(finished: &Finished) {
     if let Err(ActionError::Thrown { message, .. }) = &finished.result {
         panic!("{message}");
     }
     assert_eq!(finished.result, Ok(()), "{:?}", finished.console);
-    assert!(console(&finished).iter().any(|line| line.starts_with("log: all of ")), "{:?}", finished.console);
+    assert!(console(finished).iter().any(|line| line.starts_with("log: all of ")), "{:?}", finished.console);
 }
 
 fn ran(body: &str) -> Finished {
