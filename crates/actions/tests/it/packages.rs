@@ -322,17 +322,18 @@ fn lodash_works() {
     );
 }
 
+/// What both majors of `uuid` do: the one is CommonJS, the other ECMAScript modules.
+const UUIDS: &str = "
+  const { v1, v3, v4, v5, v7, validate, version, NIL } = require('uuid');
+  ok(validate(v4()) && version(v4()) === 4 && version(v7()) === 7 && version(v1()) === 1);
+  is(v5('hello.example.com', v5.DNS), 'fdda765f-fc57-5604-a269-52a7df8164ec');
+  is(v3('hello.example.com', v3.DNS), '9125a8dc-52ee-365b-a5aa-81b0b3681cf6');
+  ok(validate(NIL));";
+
 #[test]
 fn uuid_works() {
-    works(
-        "uuid",
-        "uuid",
-        "const { v1, v3, v4, v5, v7, validate, version, NIL } = require('uuid');
-         ok(validate(v4()) && version(v4()) === 4 && version(v7()) === 7 && version(v1()) === 1);
-         is(v5('hello.example.com', v5.DNS), 'fdda765f-fc57-5604-a269-52a7df8164ec');
-         is(v3('hello.example.com', v3.DNS), '9125a8dc-52ee-365b-a5aa-81b0b3681cf6');
-         ok(validate(NIL));",
-    );
+    works("uuid", "uuid", UUIDS);
+    works("uuid-14", "uuid", UUIDS);
 }
 
 #[test]
@@ -384,8 +385,17 @@ fn node_fetch_3_an_ecmascript_module_asks() {
 
 #[test]
 fn slack_is_told() {
+    slack("@slack/webhook");
+}
+
+#[test]
+fn slack_is_told_by_the_newest() {
+    slack("slack-webhook-8");
+}
+
+fn slack(alias: &str) {
     let asked = works(
-        "@slack/webhook",
+        alias,
         "@slack/webhook",
         "const { IncomingWebhook } = require('@slack/webhook');
          const hook = new IncomingWebhook('https://tenant.example/hook', { username: 'curfew' });
