@@ -21,6 +21,11 @@ impl Applications {
         let policy = Policy::new(config.egress_allow.clone());
         Ok(Self { egress: Egress::new(policy, config.egress_ca.as_deref())? })
     }
+
+    /// The one client.
+    pub fn egress(&self) -> Egress {
+        self.egress.clone()
+    }
 }
 
 impl Outbound for Applications {

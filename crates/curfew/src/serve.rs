@@ -6,14 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use curfew_actions::{Pool, PoolConfig, WorkerCommand};
 use curfew_core::Core;
-use curfew_core::actions::Builds;
+use curfew_core::actions::{Builds, NoBuilder};
 use curfew_core::deliveries::{self, Courier};
 use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
 use curfew_core::users::{Creation, has_administrator, make_administrator};
 use curfew_http::server::{self, Limits, Tls};
-use curfew_http::{App, Settings, Setup, router};
+use curfew_http::{App, Settings, Setup};
 use curfew_model::{
     Clock, Ctx, Entropy, Failure, RequestId, RequestInfo, Secret, SystemClock, SystemEntropy, TenantId,
 };
@@ -23,6 +24,7 @@ use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
+use crate::actions::{Own, Reach, Workers};
 use crate::config::Config;
 use crate::outbound::Applications;
 
@@ -61,6 +63,9 @@ pub enum StartError {
     /// The authorities that outbound requests trust.
     #[error("CURFEW_EGRESS_CA: {0}")]
     Egress(#[from] curfew_egress::RootsError),
+    /// What tenants' code would run in.
+    #[error("cannot prepare the workers of Actions: {0}")]
+    Workers(std::io::Error),
     /// The administrator of the configuration cannot be made.
     #[error("CURFEW_BOOTSTRAP_ADMIN_EMAIL, CURFEW_BOOTSTRAP_ADMIN_PASSWORD: {0}")]
     Administrator(&'static str),
@@ -85,19 +90,23 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What runs tenants' code, started as a process of its own; `None` is this very program.
+    pub action_worker: Option<WorkerCommand>,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), action_worker: None }
     }
 }
 
 /// A server that is put together and not yet running.
 #[derive(Debug)]
 pub struct Server {
-    /// The handlers' state.
-    pub app: Arc<App>,
+    /// The rules.
+    pub core: Arc<Core>,
+    own: Arc<Own>,
+    workers: Pool,
     /// The default tenant's issuer.
     pub issuer: String,
     /// The link to the set-up page, while there is no administrator.
@@ -118,15 +127,18 @@ pub async fn prepare(config: &Config, world: World) -> Result<Server, StartError
     let scheme = if tls.is_some() { "https" } else { "http" };
     let issuer = config.issuer.clone().unwrap_or_else(|| format!("{scheme}://localhost:{port}/"));
     let database = database(config);
-    let Assembled { app, setup_url } = assemble(config, database, world, &issuer).await?;
-    Ok(Server { app, issuer, setup_url, limits: Limits::default(), listener, tls })
+    let Assembled { own, workers, setup_url } = assemble(config, database, world, &issuer).await?;
+    let core = Arc::clone(&own.app().core);
+    Ok(Server { core, own, workers, issuer, setup_url, limits: Limits::default(), listener, tls })
 }
 
 /// Everything of a server but its socket.
 #[derive(Debug)]
 pub struct Assembled {
-    /// The handlers' state; [`curfew_http::router`] makes the whole surface of it.
-    pub app: Arc<App>,
+    /// What answers requests.
+    pub own: Arc<Own>,
+    /// What runs tenants' code.
+    pub workers: Pool,
     /// The link to the set-up page, while there is no administrator.
     pub setup_url: Option<Secret<String>>,
 }
@@ -142,7 +154,11 @@ pub async fn assemble(
     make_folder(&config.data_dir)?;
     let store = open_store(database, &world).await?;
     let outbound = Arc::new(Applications::new(config)?);
-    let core = Arc::new(open_core(config, &world, store).await?.with_outbound(outbound));
+    let reach = Arc::new(Reach::new(outbound.egress(), Arc::clone(&world.clock)));
+    let workers = workers(&world).map_err(StartError::Workers)?;
+    let runner = Arc::new(Workers::new(workers.clone(), Arc::clone(&reach), store.clone()));
+    let core = open_core(config, &world, store).await?.with_outbound(outbound);
+    let core = Arc::new(core.with_actions(runner, Arc::new(NoBuilder)));
     let ctx = job_ctx(&core, issuer);
     let seeded = first_data(config, &core, &ctx, issuer).await?;
     // Opens every key: rows that the key-encryption key does not open stop the start here.
@@ -157,14 +173,20 @@ pub async fn assemble(
         trusted_proxies: config.trust_proxy.clone(),
         loopback_issuer: config.issuer.is_none().then(|| issuer.to_owned()),
     };
-    let app = Arc::new(App { core, settings, setup: Mutex::new(setup) });
-    Ok(Assembled { app, setup_url })
+    let own = Own::new(Arc::new(App { core, settings, setup: Mutex::new(setup) }));
+    reach.connect(&own);
+    Ok(Assembled { own, workers, setup_url })
+}
+
+fn workers(world: &World) -> std::io::Result<Pool> {
+    let worker = world.action_worker.clone().map_or_else(WorkerCommand::this_program, Ok)?;
+    Pool::new(PoolConfig::new(worker))
 }
 
 impl Server {
     /// Serves until `shutdown` is done. Background jobs end with it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let core = Arc::clone(&self.app.core);
+        let core = Arc::clone(&self.core);
         let logs = tokio::spawn({
             let core = Arc::clone(&core);
             async move { core.logs.run().await }
@@ -196,7 +218,8 @@ impl Server {
                 core.feed.close();
             }
         };
-        server::run(self.listener, self.tls, router(self.app), self.limits, shutdown).await;
+        server::run(self.listener, self.tls, self.own.router(), self.limits, shutdown).await;
+        self.workers.close().await;
         // A build that is under way is given back by its lease.
         for job in [sweeper, feed, hints, builds] {
             job.abort();

@@ -3,7 +3,9 @@
 mod cache;
 mod packages;
 mod reach;
+mod workers;
 
 pub use cache::Caches;
 pub use packages::{Packaged, PackagesError};
 pub use reach::{Own, Reach, Reached};
+pub use workers::Workers;

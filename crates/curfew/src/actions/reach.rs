@@ -42,7 +42,7 @@ pub struct Reach {
     own: OnceLock<Weak<Own>>,
 }
 
-/// The server as its own Actions reach it.
+/// The server's whole surface, as sockets and as its own Actions reach it.
 pub struct Own {
     app: Arc<App>,
     router: Router,
@@ -52,6 +52,16 @@ impl Own {
     /// The whole surface of `app`.
     pub fn new(app: Arc<App>) -> Arc<Self> {
         Arc::new(Self { router: curfew_http::router(Arc::clone(&app)), app })
+    }
+
+    /// The handlers' state.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// What answers requests.
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 }
 

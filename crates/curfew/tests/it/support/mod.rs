@@ -18,14 +18,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use curfew::actions::Own;
 use curfew::config::Typed;
 use curfew::serve::{Assembled, World, assemble, job_ctx};
+use curfew_actions::WorkerCommand;
 use curfew_core::Core;
 use curfew_core::actions::Builds;
 use curfew_core::deliveries::{Courier, Limits};
 use curfew_core::grants::authorization_code::FAMILIES_MAX;
 use curfew_core::sessions::SESSIONS_MAX;
-use curfew_http::App;
 use curfew_http::context::Peer;
 use curfew_model::{Clock as _, Entropy, SystemEntropy, Timestamp};
 use curfew_store::verify::{Bounds, verify};
@@ -100,6 +101,8 @@ pub(crate) struct Curfew {
     courier: Arc<Courier>,
     builds: Arc<Builds>,
     router: Router,
+    /// What its Actions reach; the server does not hold itself.
+    _own: Arc<Own>,
     /// What reads the feed for this node's guards.
     feed: Arc<AbortHandle>,
     clock: Arc<VirtualClock>,
@@ -166,10 +169,15 @@ impl Curfew {
         };
         let issuer = typed.issuer.clone().unwrap_or_else(|| LOOPBACK_ISSUER.to_owned());
         let config = typed.resolve().expect("the configuration reads");
-        let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy };
+        // The test's own program runs no Actions.
+        let action_worker = Some(WorkerCommand {
+            program: env!("CARGO_BIN_EXE_curfew").into(),
+            arguments: vec!["action-worker".into()],
+        });
+        let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy, action_worker };
         let assembled = assemble(&config, place.database.clone(), world, &issuer).await;
-        let Assembled { app, .. } = assembled.expect("the server starts");
-        let core = Arc::clone(&app.core);
+        let Assembled { own, .. } = assembled.expect("the server starts");
+        let core = Arc::clone(&own.app().core);
         tokio::spawn({
             let core = Arc::clone(&core);
             async move { core.logs.run().await }
@@ -181,8 +189,8 @@ impl Curfew {
         let feed = Arc::new(feed.abort_handle());
         let courier = Arc::new(Courier::new(Arc::clone(&core), job_ctx(&core, &issuer), Limits::default()));
         let builds = Arc::new(Builds::new(Arc::clone(&core), job_ctx(&core, &issuer)));
-        let router = curfew_http::router(Arc::<App>::clone(&app));
-        Self { core, courier, builds, router, feed, clock, place, host: "id.example" }
+        let router = own.router();
+        Self { core, courier, builds, router, _own: own, feed, clock, place, host: "id.example" }
     }
 
     /// Another node on the same database, with caches of its own; or this one after a restart.
