@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use curfew_actions::{Pool, PoolConfig, WorkerCommand};
 use curfew_core::Core;
-use curfew_core::actions::{Builds, NoBuilder};
+use curfew_core::actions::Builds;
 use curfew_core::deliveries::{self, Courier};
 use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
@@ -24,7 +24,7 @@ use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use crate::actions::{Own, Reach, Workers};
+use crate::actions::{Own, Packaged, PackagesError, Reach, Workers};
 use crate::config::Config;
 use crate::outbound::Applications;
 
@@ -63,6 +63,9 @@ pub enum StartError {
     /// The authorities that outbound requests trust.
     #[error("CURFEW_EGRESS_CA: {0}")]
     Egress(#[from] curfew_egress::RootsError),
+    /// Where packages of Actions come from.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
     /// What tenants' code would run in.
     #[error("cannot prepare the workers of Actions: {0}")]
     Workers(std::io::Error),
@@ -157,8 +160,9 @@ pub async fn assemble(
     let reach = Arc::new(Reach::new(outbound.egress(), Arc::clone(&world.clock)));
     let workers = workers(&world).map_err(StartError::Workers)?;
     let runner = Arc::new(Workers::new(workers.clone(), Arc::clone(&reach), store.clone()));
+    let builder = Arc::new(Packaged::new(config, outbound.egress())?);
     let core = open_core(config, &world, store).await?.with_outbound(outbound);
-    let core = Arc::new(core.with_actions(runner, Arc::new(NoBuilder)));
+    let core = Arc::new(core.with_actions(runner, builder));
     let ctx = job_ctx(&core, issuer);
     let seeded = first_data(config, &core, &ctx, issuer).await?;
     // Opens every key: rows that the key-encryption key does not open stop the start here.
