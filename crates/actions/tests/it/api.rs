@@ -175,7 +175,10 @@ fn what_is_wrong_is_refused_where_it_is_said() {
             "api.redirect.sendUserTo('https://a.example'); api.redirect.sendUserTo('https://b.example')",
             "sent somewhere already",
         ),
-        ("api.authentication.recordMethod('https://own.example/m')", "in onContinuePostLogin only"),
+        (
+            "api.authentication.recordMethod('https://own.example/m')",
+            "does not support methods of authentication of an Action's own",
+        ),
         ("api.multifactor.enable('x')", "api.multifactor.enable: the provider must be one of any, duo"),
         // What the server does not have is named.
         (
@@ -275,10 +278,7 @@ fn where_no_browser_is_nobody_is_redirected() {
 }
 
 #[test]
-fn what_goes_on_after_a_redirect_may_record_a_method() {
-    let body = "api.authentication.recordMethod('https://own.example/m'); console.log(Object.keys(api).length > 10);";
-    let finished = ran(Trigger::PostLogin, "onContinuePostLogin", &login_event(), body);
-    assert_eq!(calls(&finished), [r#"authentication.recordMethod("https://own.example/m")"#]);
+fn a_refresh_token_is_revoked_where_one_is_exchanged() {
     let mut event = login_event();
     event["transaction"]["protocol"] = json!("oauth2-refresh-token");
     let finished =

@@ -26,5 +26,5 @@ exports.build = function build(record) {
   };
   const name = builders[record.trigger];
   if (name === undefined) throw new Error(`The trigger ${record.trigger} has no api`);
-  return { event, api: require(name).build({ event, command, resumed: record.function === 'onContinuePostLogin' }) };
+  return { event, api: require(name).build({ event, command }) };
 };

@@ -22,18 +22,11 @@ function scopes(call, command) {
   };
 }
 
-function authentication(event, command, resumed) {
+function authentication() {
   return {
     ...all('api.authentication', ['challengeWith', 'challengeWithAny', 'enrollWith', 'enrollWithAny'], MFA),
     setPrimaryUser: missing('api.authentication.setPrimaryUser', 'linked accounts'),
-    recordMethod(url) {
-      text('api.authentication.recordMethod: the method', url);
-      if (!resumed) throw new Error('api.authentication.recordMethod: a method can be recorded in onContinuePostLogin only');
-      if (!/^https?:\/\//.test(url) || require('web/url').URL.parse(url) === null) {
-        throw new TypeError('api.authentication.recordMethod: the method must be named by an address of https or http');
-      }
-      command('authentication.recordMethod', url);
-    },
+    recordMethod: missing('api.authentication.recordMethod', 'methods of authentication of an Action\'s own'),
   };
 }
 
@@ -84,7 +77,7 @@ function session(event, command) {
   };
 }
 
-exports.build = ({ event, command, resumed }) => ({
+exports.build = ({ event, command }) => ({
   access: {
     deny(reason) { command('access.deny', text('api.access.deny: the reason', reason)); },
   },
@@ -94,7 +87,7 @@ exports.build = ({ event, command, resumed }) => ({
     removeScope: scopes('removeScope', command),
   },
   idToken: { setCustomClaim: setter('api.idToken.setCustomClaim', command) },
-  authentication: authentication(event, command, resumed),
+  authentication: authentication(),
   multifactor: multifactor(),
   redirect: require('api/redirect').redirect(event, command),
   refreshToken: refreshToken(event, command),
