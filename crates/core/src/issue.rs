@@ -5,13 +5,15 @@ use curfew_model::{Ctx, Failure, GrantKey, Sid, Timestamp, UserId, UserKey};
 use curfew_store::sessions::SessionRow;
 use curfew_store::status_lists::Entry;
 use curfew_tokens::claims::{
-    AccessTokenClaims, Audience, Cfw, IdTokenClaims, ProfileClaims, StatusReference, TokenDialect, half_hash,
+    AccessTokenClaims, Audience, Cfw, CustomClaims, IdTokenClaims, ProfileClaims, StatusReference,
+    TokenDialect, half_hash,
 };
 use curfew_tokens::opaque::{RefreshTokenValue, TokenSecret};
 use curfew_tokens::{JwsAlg, SealKind, SigningAlg, jws};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::actions::commands::Limits;
 use crate::{TenantConfig, status_lists};
 
 /// Life-time of access tokens for `/userinfo` only.
@@ -81,6 +83,41 @@ pub struct Issue<'a> {
     pub from_authorization_endpoint: bool,
     /// Where the access token's status stands, when the API asks for it.
     pub status: Option<&'a Entry>,
+    /// What Actions added.
+    pub extras: Option<&'a Extras>,
+}
+
+/// What Actions add to what is issued. It travels sealed, from the Actions to the issuing: with a consent page, with a
+/// code.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Extras {
+    /// Custom claims of the access token.
+    #[serde(rename = "a", default, skip_serializing_if = "CustomClaims::is_empty")]
+    pub(crate) access_claims: CustomClaims,
+    /// Custom claims of the ID token.
+    #[serde(rename = "i", default, skip_serializing_if = "CustomClaims::is_empty")]
+    pub(crate) id_claims: CustomClaims,
+    /// Of the refresh token that begins.
+    #[serde(rename = "r", default, skip_serializing_if = "Limits::is_empty")]
+    pub(crate) refresh_token: Limits,
+    /// The record of their executions, for the log.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) execution: Option<String>,
+}
+
+impl Extras {
+    /// For the code: the record is in the login's log row already.
+    pub(crate) fn of_code(&self) -> Option<Self> {
+        let extras = Self { execution: None, ..self.clone() };
+        (extras != Self::default()).then_some(extras)
+    }
+
+    /// What the log says of executions.
+    pub(crate) fn note_in(&self, details: &mut Value) {
+        if let Some(execution) = &self.execution {
+            details["actions"] = serde_json::json!({ "executions": [execution] });
+        }
+    }
 }
 
 /// An access token, with what the client is told about it.
@@ -230,7 +267,11 @@ pub fn access_token(config: &TenantConfig, ctx: &Ctx, issue: &Issue<'_>) -> Resu
         cnf: None,
         status: status.map(|(entry, uri)| StatusReference { uri, idx: entry.idx }),
         org: None,
-        custom: None,
+        // Not in tokens of the server's own API.
+        custom: issue
+            .extras
+            .filter(|_| issue.resource_server.is_none_or(|server| !server.doc.is_system))
+            .map(|extras| &extras.access_claims),
     };
     let value = match issue.resource_server {
         Some(server) => sign_access_token(config, server, dialect, &claims)?,
@@ -306,6 +347,7 @@ pub fn id_token(
         c_hash: c_hash.as_deref(),
         s_hash: s_hash.as_deref(),
         profile: profile_claims(subject, request.claims_scope),
+        custom: issue.extras.map(|extras| &extras.id_claims),
         ..IdTokenClaims::default()
     };
     if alg_name == "HS256" {

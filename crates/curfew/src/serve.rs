@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use curfew_actions::{Pool, PoolConfig, WorkerCommand};
 use curfew_core::Core;
-use curfew_core::actions::Builds;
+use curfew_core::actions::{Builds, Runner};
 use curfew_core::deliveries::{self, Courier};
 use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
@@ -95,11 +95,18 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
     /// What runs tenants' code, started as a process of its own; `None` is this very program.
     pub action_worker: Option<WorkerCommand>,
+    /// What runs Actions instead of the server's own engine; for tests.
+    pub runner: Option<Arc<dyn Runner>>,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), action_worker: None }
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            action_worker: None,
+            runner: None,
+        }
     }
 }
 
@@ -159,7 +166,8 @@ pub async fn assemble(
     let outbound = Arc::new(Applications::new(config)?);
     let reach = Arc::new(Reach::new(outbound.egress(), Arc::clone(&world.clock)));
     let workers = workers(&world).map_err(StartError::Workers)?;
-    let runner = Arc::new(Workers::new(workers.clone(), Arc::clone(&reach), store.clone()));
+    let own = Arc::new(Workers::new(workers.clone(), Arc::clone(&reach), store.clone()));
+    let runner = world.runner.clone().unwrap_or(own);
     let builder = Arc::new(Packaged::new(config, outbound.egress())?);
     let core = open_core(config, &world, store).await?.with_outbound(outbound);
     let core = Arc::new(core.with_actions(runner, builder));
@@ -263,6 +271,8 @@ pub fn job_ctx(core: &Core, issuer: &str) -> Ctx {
             user_agent: String::new(),
             host: String::new(),
             nesting: 0,
+            method: String::new(),
+            language: String::new(),
         }),
     }
 }

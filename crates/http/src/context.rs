@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use curfew_model::{Ctx, Failure, RequestId, RequestInfo, TenantId};
-use http::header::{HOST, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, HOST, USER_AGENT};
 use http::{HeaderMap, StatusCode, Uri};
 
 use crate::App;
@@ -18,6 +18,8 @@ use crate::render::{failure, oauth};
 
 /// `User-Agent` is kept up to here.
 const USER_AGENT_BYTES_MAX: usize = 512;
+/// A language's name is kept up to here.
+const LANGUAGE_BYTES_MAX: usize = 64;
 /// The default tenant.
 const DEFAULT_TENANT: TenantId = TenantId(1);
 
@@ -51,6 +53,8 @@ pub async fn provide(State(app): State<Arc<App>>, mut request: Request, next: Ne
         user_agent: user_agent(request.headers()),
         host,
         nesting: request.extensions().get::<Nesting>().map_or(0, |nesting| nesting.0),
+        method: request.method().as_str().to_owned(),
+        language: language(request.headers()),
     };
     let ctx = Ctx {
         now: app.core.clock.now(),
@@ -108,6 +112,13 @@ fn client_address(app: &App, headers: &HeaderMap, peer: Option<IpAddr>, trusted:
         .rev()
         .find(|address| !app.settings.trusted_proxies.iter().any(|net| net.contains(*address)));
     nearest.or(chain.first()).map_or(own, IpAddr::to_string)
+}
+
+/// The first language that the browser would like.
+fn language(headers: &HeaderMap) -> String {
+    let text = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let first = text.split([',', ';']).next().unwrap_or("").trim();
+    if first.len() <= LANGUAGE_BYTES_MAX { first.to_owned() } else { String::new() }
 }
 
 fn user_agent(headers: &HeaderMap) -> String {

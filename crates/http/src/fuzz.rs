@@ -33,6 +33,8 @@ fn ctx() -> Ctx {
             user_agent: String::new(),
             host: String::new(),
             nesting: 0,
+            method: String::new(),
+            language: String::new(),
         }),
     }
 }

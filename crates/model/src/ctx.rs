@@ -35,4 +35,8 @@ pub struct RequestInfo {
     pub host: String,
     /// How many Actions wait for this request: 0 for one that came from outside.
     pub nesting: u8,
+    /// The method; empty for a job.
+    pub method: String,
+    /// The first language of `Accept-Language`, cut at 64 bytes.
+    pub language: String,
 }

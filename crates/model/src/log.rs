@@ -79,6 +79,8 @@ log_codes! {
     UserDeleted = "sdu",
     /// Warning during login.
     Warning = "w",
+    /// An Action failed, and the flow with it.
+    ActionsFailed = "actions_execution_failed",
     /// A session ended for a cause that has no code of its own at Auth0.
     SessionRevoked = "session_revoked",
     /// An application confirmed a logout token.

@@ -74,6 +74,10 @@ statements! {
     pub START_ROTATING = "update families set rotating = 1 where tenant = $1 and user_key = $2 and grant_key = $3";
     /// A family that an ending spares.
     pub RESTAMP = "update families set counter = $4 where tenant = $1 and user_key = $2 and grant_key = $3";
+    /// Sets the ends of a living family; `null` leaves one as it is.
+    pub SET_ENDS = "update families set expires_at = coalesce($4, expires_at), \
+        idle_expires_at = coalesce($5, idle_expires_at) \
+        where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null";
     /// Replaces the metadata.
     pub SET_METADATA = "update families set metadata = $4 \
         where tenant = $1 and user_key = $2 and grant_key = $3 and ended_at is null";
@@ -497,6 +501,17 @@ pub async fn start_rotating(tx: &mut Tx, tenant: TenantId, id: &FamilyId) -> Res
 /// Lifts a family that an ending spares to the counter the ending made.
 pub async fn restamp(tx: &mut Tx, tenant: TenantId, id: &FamilyId, counter: i64) -> Result<(), Failure> {
     tx.run(&RESTAMP, params![tenant, &id.user, &id.grant, counter]).await.map(|_| ())
+}
+
+/// Sets the ends of a living family; `None` leaves one as it is.
+pub async fn set_ends(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: &FamilyId,
+    expires_at: Option<Timestamp>,
+    idle_expires_at: Option<Timestamp>,
+) -> Result<(), Failure> {
+    tx.run(&SET_ENDS, params![tenant, &id.user, &id.grant, expires_at, idle_expires_at]).await.map(drop)
 }
 
 /// Replaces the metadata; `false` when there is no such family.

@@ -97,6 +97,9 @@ statements! {
     /// Replaces the metadata.
     pub SET_METADATA = "update sessions set metadata = $4, updated_at = $5 \
         where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
+    /// Sets the ends of a living session, and whether its cookie outlives the browser.
+    pub SET_ENDS = "update sessions set expires_at = $4, idle_expires_at = $5, persistent = $6, updated_at = $7 \
+        where tenant = $1 and user_key = $2 and session_key = $3 and ended_at is null";
     /// A client takes part in a session.
     pub JOIN_CLIENT = "insert into session_clients (tenant, user_key, session_key, client_id, joined_at) \
         values ($1, $2, $3, $4, $5) on conflict do nothing";
@@ -502,6 +505,19 @@ pub async fn set_metadata(
     now: Timestamp,
 ) -> Result<bool, Failure> {
     Ok(tx.run(&SET_METADATA, params![tenant, &sid.user, &sid.session, metadata, now]).await? == 1)
+}
+
+/// Sets the ends of a living session, and whether its cookie outlives the browser. Whose row was taken by the caller.
+pub async fn set_ends(
+    tx: &mut Tx,
+    tenant: TenantId,
+    sid: &Sid,
+    (expires_at, idle_expires_at): (Timestamp, Timestamp),
+    persistent: bool,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let parameters = params![tenant, &sid.user, &sid.session, expires_at, idle_expires_at, persistent, now];
+    tx.run(&SET_ENDS, parameters).await.map(drop)
 }
 
 /// Notes that a client took part.

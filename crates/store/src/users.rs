@@ -87,6 +87,8 @@ statements! {
         where tenant = $1 and user_key = $2 and provider = $3 and identity_id = $4 and password_hash = $5";
     /// Replaces the document.
     pub UPDATE_DOC = "update users set doc = $3, updated_at = $4 where tenant = $1 and user_key = $2";
+    /// Writes the row before its document is read and written anew. Nothing in it changes.
+    pub TAKE = "update users set updated_at = updated_at where tenant = $1 and user_key = $2";
     /// Sets or lifts the block.
     pub SET_BLOCKED = "update user_access set blocked = $3 where tenant = $1 and user_key = $2";
     /// An interactive login happened.
@@ -463,6 +465,11 @@ pub async fn update_doc(
     now: Timestamp,
 ) -> Result<(), Failure> {
     tx.run(&UPDATE_DOC, params![tenant, user, doc, now]).await.map(|_| ())
+}
+
+/// Takes a user's row, so that of changes to the document at one instant none is lost; `false` when there is no such user.
+pub async fn take(tx: &mut Tx, tenant: TenantId, user: &UserKey) -> Result<bool, Failure> {
+    Ok(tx.run(&TAKE, params![tenant, user]).await? == 1)
 }
 
 /// Sets or lifts the administrator's block. Ending what the block ends is `core::endings`' part.

@@ -4,9 +4,13 @@
 //! ([`TenantConfig::actions`](crate::TenantConfig::actions)), so that a login without Actions pays nothing for there being
 //! any. The engine is behind [`Runner`], what makes a draft deployable behind [`Builder`].
 
+pub(crate) mod apply;
 pub mod build;
 pub mod bytecode;
+pub(crate) mod commands;
+pub(crate) mod event;
 pub mod executions;
+pub(crate) mod pipeline;
 mod program;
 mod runner;
 pub(crate) mod secrets;

@@ -137,6 +137,11 @@ impl fmt::Display for ActionError {
 pub trait Runner: Debug + Send + Sync {
     /// Runs one, within its time.
     fn run(&self, execution: Execution) -> BoxFuture<'_, Finished>;
+
+    /// How long the Actions of one trigger may take in one flow, together.
+    fn trigger_time(&self) -> Duration {
+        Duration::from_secs(20)
+    }
 }
 
 /// Runs nothing: for servers without an engine.

@@ -5,11 +5,12 @@
 //! state of before it no longer serves: Back after a logout yields nothing. From then on the state carries the session
 //! and its counter and dies with them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use curfew_model::config::{Client, Connection};
+use curfew_model::config::{ActionTrigger, Client, Connection};
 use curfew_model::secret::constant_time_eq;
 use curfew_model::{
     ClientId, Ctx, Decision, Failure, LogCode, OAuthCode, Refusal, Secret, SessionKey, Sid, Timestamp,
@@ -20,7 +21,10 @@ use curfew_tokens::SealKind;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Outcome, PageError, Request, Standing, give_consent, proceed, respond};
+use super::post_login::{self, Back, Login};
+use super::{Outcome, PageError, Request, Standing, give_consent, go_on, proceed, respond};
+use crate::actions::commands::Effects;
+use crate::issue::Extras;
 use crate::logs::{self, LogEntry};
 use crate::sessions::start::record_login;
 use crate::sessions::{self, Authenticated, Life, Started, cookie_value, life};
@@ -42,6 +46,8 @@ pub enum Screen {
     Signup,
     /// Consent.
     Consent,
+    /// None of ours: where an Action sends the browser.
+    Elsewhere,
 }
 
 /// The state of a login, sealed.
@@ -80,6 +86,26 @@ pub struct LoginState {
     /// Whether that was in this transaction.
     #[serde(rename = "sf", default)]
     fresh: bool,
+    /// After the Actions: what they added.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    extras: Option<Extras>,
+    /// While an Action has sent the browser elsewhere: what waits for it.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pending: Option<Pending>,
+}
+
+/// What waits for a browser that an Action has sent elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Pending {
+    /// The binding whose Action goes on.
+    #[serde(rename = "b")]
+    pub binding_id: String,
+    /// What the Actions so far have asked for.
+    #[serde(rename = "e")]
+    pub effects: Effects,
+    /// `event.transaction.id`.
+    #[serde(rename = "t")]
+    pub transaction: String,
 }
 
 /// The cookie that binds a transaction to its browser.
@@ -111,6 +137,8 @@ pub struct Interaction {
     pub transaction: Option<TransactionCookie>,
     /// The session cookie to set.
     pub cookie: Option<CookieChange>,
+    /// Where an Action sends the browser.
+    pub elsewhere: Option<String>,
 }
 
 fn browser_hash(secret: &str) -> String {
@@ -154,6 +182,8 @@ pub fn start(ctx: &Ctx, config: &TenantConfig, request: Request) -> Outcome {
         epoch: None,
         auth_time: None,
         fresh: false,
+        extras: None,
+        pending: None,
     };
     show(ctx, config, screen, &state, transaction, None)
 }
@@ -172,7 +202,8 @@ fn show(
         let error = PageError::new(OAuthCode::InvalidRequest, "The request is too large");
         return Outcome::Page(error.of(config, &state.request.client_id, None));
     }
-    Outcome::Interact(Box::new(Interaction { screen, state: sealed, transaction: Some(transaction), cookie }))
+    let transaction = Some(transaction);
+    Outcome::Interact(Box::new(Interaction { screen, state: sealed, transaction, cookie, elsewhere: None }))
 }
 
 /// Shows the consent page, its state bound to the session.
@@ -184,7 +215,19 @@ pub(super) fn ask_consent(
     cookie: Option<CookieChange>,
 ) -> Outcome {
     let transaction = new_transaction(ctx, None);
-    let state = LoginState {
+    let state = state_of(ctx, &transaction, request, standing, None);
+    show(ctx, config, Screen::Consent, &state, transaction, cookie)
+}
+
+/// The state of a login whose person is proven.
+fn state_of(
+    ctx: &Ctx,
+    transaction: &TransactionCookie,
+    request: Request,
+    standing: &Standing,
+    pending: Option<Pending>,
+) -> LoginState {
+    LoginState {
         request,
         id: transaction.id.clone(),
         browser: browser_hash(transaction.secret.expose()),
@@ -196,8 +239,29 @@ pub(super) fn ask_consent(
         epoch: standing.epoch,
         auth_time: Some(standing.auth_time.micros()),
         fresh: standing.fresh,
-    };
-    show(ctx, config, Screen::Consent, &state, transaction, cookie)
+        extras: standing.extras.as_deref().cloned(),
+        pending,
+    }
+}
+
+/// Sends the browser where an Action wants it, with a state to come back with; its session is written down already.
+pub(super) fn leave(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    login: Login,
+    pending: Pending,
+    url: String,
+) -> Outcome {
+    let Login { request, standing, cookie } = login;
+    let transaction = new_transaction(ctx, None);
+    let state = state_of(ctx, &transaction, request, &standing, Some(pending));
+    match show(ctx, config, Screen::Elsewhere, &state, transaction, cookie) {
+        Outcome::Interact(mut interaction) => {
+            interaction.elsewhere = Some(url);
+            Outcome::Interact(interaction)
+        }
+        outcome => outcome,
+    }
 }
 
 /// A page's state that is proven to be this browser's, with tenant and client as they are now.
@@ -296,9 +360,9 @@ async fn stands(
 }
 
 impl LoginState {
-    /// Whether the credential step is behind it.
+    /// Whether the credential step is behind it, and consent is awaited.
     pub fn is_consent(&self) -> bool {
-        self.session.is_some()
+        self.session.is_some() && self.pending.is_none()
     }
 
     fn standing(&self) -> Option<Standing> {
@@ -309,6 +373,7 @@ impl LoginState {
             auth_time: Timestamp::from_micros(self.auth_time?),
             fresh: self.fresh,
             counts: false,
+            extras: self.extras.clone().map(Arc::new),
         })
     }
 }
@@ -358,7 +423,7 @@ pub async fn submit_login(
     password: &Secret<String>,
     cookie: Option<&str>,
 ) -> Result<LoginResult, Failure> {
-    if opened.state.is_consent() {
+    if opened.state.session.is_some() {
         return Ok(LoginResult::Done(Outcome::Page(lost(&opened.config, Some(&opened.client)))));
     }
     let usable: Vec<&Connection> = connections(&opened).collect();
@@ -389,7 +454,7 @@ pub async fn submit_signup(
     password: Secret<String>,
     cookie: Option<&str>,
 ) -> Result<LoginResult, Failure> {
-    if opened.state.is_consent() {
+    if opened.state.session.is_some() {
         return Ok(LoginResult::Done(Outcome::Page(lost(&opened.config, Some(&opened.client)))));
     }
     let found = connections(&opened).find(|connection| !connection.doc.options.disable_signup).cloned();
@@ -484,8 +549,15 @@ async fn logged_in(
         value: Secret::new(value),
         max_age_seconds: started.persistent.then_some(started.lifetime_seconds),
     });
-    let standing =
-        Standing { sid: started.sid, counter, epoch, auth_time: ctx.now, fresh: true, counts: false };
+    let standing = Standing {
+        sid: started.sid,
+        counter,
+        epoch,
+        auth_time: ctx.now,
+        fresh: true,
+        counts: false,
+        extras: None,
+    };
     proceed(core, ctx, &config, &client, state.request, standing, change).await
 }
 
@@ -514,8 +586,11 @@ async fn begin_session(
         return Ok(Decision::Refused(Refusal::new(OAuthCode::Unauthorized, "user is blocked")));
     }
     let started = sessions::start(tx, ctx, config, person, present).await?;
-    entry.details = json!({"session_id": started.sid.to_string()});
-    logs::write(tx, ctx, &entry).await?;
+    // Whether it succeeds is for Actions to say, where there are any.
+    if config.actions.at(ActionTrigger::PostLogin).is_empty() {
+        entry.details = json!({"session_id": started.sid.to_string()});
+        logs::write(tx, ctx, &entry).await?;
+    }
     Ok(Decision::Granted(started))
 }
 
@@ -530,18 +605,9 @@ pub async fn submit_consent(
     accepted: bool,
     cookie: Option<&str>,
 ) -> Result<Outcome, Failure> {
+    let standing = standing_of(core, ctx, &opened, cookie).await?;
     let Opened { state, config, client } = opened;
-    let session = match cookie {
-        Some(cookie) => sessions::find_by_cookie(core, ctx, &config, cookie, None).await?,
-        None => None,
-    };
-    let standing = state.standing().filter(|standing| {
-        session.as_ref().is_some_and(|row| {
-            row.sid == standing.sid
-                && standing.counter >= row.user_session_floor
-                && row.identity_session_floor.is_some_and(|floor| standing.counter >= floor)
-        })
-    });
+    let standing = standing.filter(|_| state.is_consent());
     let Some(standing) = standing else { return Ok(Outcome::Page(lost(&config, Some(&client)))) };
     if !accepted {
         return Ok(declined(ctx, &config, &client, &state.request));
@@ -555,6 +621,61 @@ pub async fn submit_consent(
         })
         .await?;
     respond::success(core, ctx, &config, &client, state.request, standing, Some(consent), None).await
+}
+
+/// Who stands behind a state, where it is the session of this browser.
+async fn standing_of(
+    core: &Core,
+    ctx: &Ctx,
+    opened: &Opened,
+    cookie: Option<&str>,
+) -> Result<Option<Standing>, Failure> {
+    let session = match cookie {
+        Some(cookie) => sessions::find_by_cookie(core, ctx, &opened.config, cookie, None).await?,
+        None => None,
+    };
+    Ok(opened.state.standing().filter(|standing| {
+        session.as_ref().is_some_and(|row| {
+            row.sid == standing.sid
+                && standing.counter >= row.user_session_floor
+                && row.identity_session_floor.is_some_and(|floor| standing.counter >= floor)
+        })
+    }))
+}
+
+/// Takes back a browser that an Action had sent elsewhere, with what it was given there.
+///
+/// Steps: 1 the session of the state is the browser's and lives, 2 it comes back once, 3 the Action goes on, and those
+/// behind it, 4 as after any login.
+pub async fn come_back(
+    core: &Core,
+    ctx: &Ctx,
+    opened: Opened,
+    (query, body): (HashMap<String, String>, HashMap<String, String>),
+    cookie: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let standing = standing_of(core, ctx, &opened, cookie).await?;
+    let Opened { state, config, client } = opened;
+    let (Some(standing), Some(pending)) = (standing, state.pending) else {
+        return Ok(Outcome::Page(lost(&config, Some(&client))));
+    };
+    let first = core
+        .store
+        .transact(Lane::Ordinary, (ctx.clone(), state.browser.clone()), |tx, (ctx, browser)| {
+            Box::pin(async move {
+                let keep_until = ctx.now.plus_seconds(TRANSACTION_SECONDS);
+                let id = browser.as_bytes();
+                curfew_store::codes::consume_once(tx, ctx.tenant, "continue", id, ctx.now, keep_until).await
+            })
+        })
+        .await?;
+    if !first {
+        return Ok(Outcome::Page(lost(&config, Some(&client))));
+    }
+    let login = Login { request: state.request, standing, cookie: None };
+    let back = Back { pending, query, body };
+    let judged = Box::pin(post_login::run(core, ctx, &config, &client, login, Some(back))).await?;
+    go_on(core, judged).await
 }
 
 fn declined(ctx: &Ctx, config: &TenantConfig, client: &Client, request: &Request) -> Outcome {

@@ -6,13 +6,14 @@
 
 pub mod checks;
 pub mod interact;
+mod post_login;
 pub mod redirect;
 pub mod respond;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use curfew_model::config::Client;
+use curfew_model::config::{ActionTrigger, Client};
 use curfew_model::{ClientId, Ctx, Failure, LogCode, OAuthCode, Sid, Timestamp, UserKey};
 use curfew_store::sessions::SessionRow;
 use curfew_store::{Lane, Tx, grants as consents};
@@ -21,9 +22,10 @@ use serde_json::json;
 
 pub use checks::{CHECKS, Denial};
 pub use interact::{CookieChange, Interaction, LoginState, Screen, TransactionCookie};
+pub(crate) use post_login::FAILED as ACTION_FAILED;
 pub use respond::Response;
 
-use crate::issue::has_scope;
+use crate::issue::{Extras, has_scope};
 use crate::logs::LogEntry;
 use crate::sessions::{self, touch, touch_due};
 use crate::{Core, TenantConfig};
@@ -191,6 +193,8 @@ pub struct Standing {
     pub fresh: bool,
     /// Whether the client is known to take part in the session, which then counts for the limit of sessions.
     pub counts: bool,
+    /// What Actions added.
+    pub extras: Option<Arc<Extras>>,
 }
 
 /// Begins an authorization.
@@ -237,6 +241,7 @@ pub async fn begin(
                 auth_time: session.authenticated_at,
                 fresh: false,
                 counts: session.client_joined_at.is_some(),
+                extras: None,
             };
             if !note_use(core, ctx, &config, &session).await? {
                 return no_session(core, ctx, &config, &client, request);
@@ -334,10 +339,37 @@ async fn note_use(
         .await
 }
 
-/// Goes on with a person who is proven: consent if it is due, then the answer.
+/// Goes on with a person who is proven: Actions, consent if it is due, then the answer.
 ///
 /// `cookie` is the session cookie to set with whatever is answered.
 pub async fn proceed(
+    core: &Core,
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    client: &Arc<Client>,
+    request: Request,
+    standing: Standing,
+    cookie: Option<CookieChange>,
+) -> Result<Outcome, Failure> {
+    if config.actions.at(ActionTrigger::PostLogin).is_empty() {
+        return after_actions(core, ctx, config, client, request, standing, cookie).await;
+    }
+    let login = post_login::Login { request, standing, cookie };
+    let judged = Box::pin(post_login::run(core, ctx, config, client, login, None)).await?;
+    go_on(core, judged).await
+}
+
+async fn go_on(core: &Core, judged: post_login::Judged) -> Result<Outcome, Failure> {
+    match judged {
+        post_login::Judged::Goes { ctx, config, client, login } => {
+            let post_login::Login { request, standing, cookie } = *login;
+            after_actions(core, &ctx, &config, &client, request, standing, cookie).await
+        }
+        post_login::Judged::Answered(outcome) => Ok(*outcome),
+    }
+}
+
+async fn after_actions(
     core: &Core,
     ctx: &Ctx,
     config: &Arc<TenantConfig>,
@@ -351,7 +383,7 @@ pub async fn proceed(
         Consent::Given(id) => Some(id),
         Consent::Due if request.prompt_none => {
             let text = "Consent required";
-            log_silent(core, ctx, LogCode::SilentLoginFailed, client, Some(&standing.sid), text);
+            log_silent(core, ctx, LogCode::SilentLoginFailed, client, Some(&standing), text);
             return Ok(respond::error(ctx, config, Some(client), &request, OAuthCode::ConsentRequired, text));
         }
         Consent::Due => return Ok(interact::ask_consent(ctx, config, request, &standing, cookie)),
@@ -445,10 +477,14 @@ pub(crate) fn log_silent(
     ctx: &Ctx,
     code: LogCode,
     client: &Client,
-    sid: Option<&Sid>,
+    standing: Option<&Standing>,
     description: &str,
 ) {
-    let details = sid.map_or_else(|| json!({}), |sid| json!({"session_id": sid.to_string()}));
+    let mut details =
+        standing.map_or_else(|| json!({}), |standing| json!({"session_id": standing.sid.to_string()}));
+    if let Some(extras) = standing.and_then(|standing| standing.extras.as_ref()) {
+        extras.note_in(&mut details);
+    }
     core.logs.send(
         ctx,
         &LogEntry { code, user_id: None, client_id: Some(client.id.as_str()), description, details },

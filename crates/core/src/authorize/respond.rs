@@ -159,7 +159,7 @@ pub async fn success(
     }
     if request.prompt_none || !standing.fresh {
         let text = "Successful silent authentication";
-        log_silent(core, ctx, LogCode::SilentLogin, client, Some(&standing.sid), text);
+        log_silent(core, ctx, LogCode::SilentLogin, client, Some(&standing), text);
     }
     let mut outcome = deliver(ctx, config, client, &request, parameters, cookie);
     if let Outcome::Respond(response) = &mut outcome {
@@ -198,6 +198,7 @@ fn seal_code(
         consent,
         expires_at: ctx.now.plus_seconds(CODE_SECONDS).micros(),
         cnf: None,
+        extras: standing.extras.as_ref().and_then(|extras| extras.of_code()),
     };
     let plaintext = serde_json::to_vec(&value).unwrap_or_default();
     config.seal(SealKind::AuthorizationCode, &plaintext, ctx)
@@ -257,6 +258,7 @@ fn issue_here(
         gty: None,
         from_authorization_endpoint: true,
         status,
+        extras: standing.extras.as_deref(),
     };
     let access = if request.wants_token { Some(issue::access_token(config, ctx, &issue)?) } else { None };
     if let Some(access) = &access {

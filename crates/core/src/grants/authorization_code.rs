@@ -19,8 +19,9 @@ use serde_json::json;
 
 use super::Request;
 use crate::TenantConfig;
+use crate::actions::apply;
 use crate::endings::{self, Actor, Ending, Target};
-use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope};
+use crate::issue::{self, Extras, IdTokenRequest, Issue, Subject, TokenResponse, has_scope};
 use crate::logs::LogEntry;
 use crate::sessions::limit::take_part;
 use crate::sessions::{Life, life};
@@ -96,6 +97,9 @@ pub struct CodeValue {
     /// Reserved: the key the tokens will be bound to.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<String>,
+    /// What Actions added.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub extras: Option<Extras>,
 }
 
 impl CodeValue {
@@ -389,6 +393,11 @@ async fn begin_family(
         &secret,
     );
     insert_family(tx, ctx, &new).await?;
+    if let Some(extras) = &code.extras {
+        // What cannot be of the metadata is left out: the Action that asked for it is long over.
+        let ends = (new.expires_at, new.idle_expires_at);
+        let _ = apply::to_family(tx, ctx, &id, ends, None, &extras.refresh_token).await?;
+    }
     Ok(secret)
 }
 
@@ -475,6 +484,7 @@ fn respond(request: &Request<'_>, code: &CodeValue, redeemed: &Redeemed) -> Resu
         gty: None,
         from_authorization_endpoint: false,
         status: redeemed.status.as_ref(),
+        extras: code.extras.as_ref(),
     };
     let access = issue::access_token(config, ctx, &issue)?;
     let id_token = if has_scope(&scope, "openid") {

@@ -1,12 +1,16 @@
 //! `client_credentials` (RFC 6749 §4.4): a client acts on its own behalf.
 
-use curfew_model::config::AuthMethod;
+use curfew_model::config::{ActionTrigger, AuthMethod, ResourceServer};
 use curfew_model::{Decision, Failure, LogCode, OAuthCode, Refusal};
 use serde_json::json;
 
 use super::{Request, shown};
 use crate::access_tokens::is_management;
-use crate::issue::{self, Issue, TokenResponse, scope_values};
+use crate::actions::commands::Effects;
+use crate::actions::event;
+use crate::actions::pipeline::{self, From, Run, Stop};
+use crate::authorize::ACTION_FAILED;
+use crate::issue::{self, Extras, Issue, TokenResponse, scope_values};
 use crate::logs::LogEntry;
 use crate::status_lists::{self, Holder, More};
 
@@ -79,6 +83,10 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
         }
         None => grant.doc.scope.join(" "),
     };
+    let (scope, extras) = match actions(request, server, scope).await? {
+        Ok(passed) => passed,
+        Err((code, text)) => return refuse(code, text),
+    };
     let holder = Holder {
         user: None,
         session: None,
@@ -103,8 +111,13 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
             gty: Some("client-credentials"),
             from_authorization_endpoint: false,
             status: status.as_ref(),
+            extras: extras.as_ref(),
         },
     )?;
+    let mut details = json!({"audience": server.identifier, "scope": scope, "access_token_jti": token.jti});
+    if let Some(extras) = &extras {
+        extras.note_in(&mut details);
+    }
     core.logs.send(
         ctx,
         &LogEntry {
@@ -112,7 +125,7 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
             user_id: None,
             client_id: Some(client.id.as_str()),
             description: "",
-            details: json!({"audience": server.identifier, "scope": scope, "access_token_jti": token.jti}),
+            details,
         },
     );
     Ok(Decision::Granted(TokenResponse {
@@ -123,4 +136,50 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
         expires_in: token.expires_in,
         token_type: "Bearer",
     }))
+}
+
+/// Runs the Actions of credentials-exchange: the claims they set, or why the client gets nothing.
+async fn actions(
+    request: &Request<'_>,
+    server: &ResourceServer,
+    scope: String,
+) -> Result<Result<(String, Option<Extras>), (OAuthCode, String)>, Failure> {
+    let Request { core, ctx, config, client, parameters } = request;
+    let trigger = ActionTrigger::CredentialsExchange;
+    if config.actions.at(trigger).is_empty() {
+        return Ok(Ok((scope, None)));
+    }
+    let scopes: Vec<&str> = scope_values(&scope).collect();
+    let asked: Vec<&str> = scope_values(parameters.get("scope").unwrap_or("")).collect();
+    let event = json!({
+        "accessToken": { "customClaims": {}, "scope": scopes },
+        "client": event::client(client),
+        "request": event::request(ctx, std::iter::empty(), parameters.iter()),
+        "resource_server": { "identifier": server.identifier },
+        "tenant": event::tenant(ctx),
+        "transaction": { "requested_scopes": asked, "metadata": {} },
+    });
+    let who = (None, Some(&client.id));
+    let from = (trigger, From::Start);
+    let Run { mut effects, stop, execution_id } =
+        pipeline::run(core, ctx, config, from, event, Effects::default(), who).await?;
+    match (stop, effects.denied.take()) {
+        (Stop::Through, _) => {
+            let extras = Extras {
+                access_claims: effects.access_claims,
+                execution: Some(execution_id),
+                ..Extras::default()
+            };
+            Ok(Ok((scope, Some(extras))))
+        }
+        (Stop::Denied, Some(denied)) => {
+            let code = match denied.code.as_deref() {
+                Some("invalid_scope") => OAuthCode::InvalidScope,
+                Some("server_error") => OAuthCode::ServerError,
+                _ => OAuthCode::InvalidRequest,
+            };
+            Ok(Err((code, denied.reason)))
+        }
+        _ => Ok(Err((OAuthCode::AccessDenied, ACTION_FAILED.to_owned()))),
+    }
 }

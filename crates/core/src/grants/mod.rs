@@ -3,6 +3,7 @@
 pub mod authorization_code;
 pub mod client_credentials;
 pub mod password;
+mod post_login;
 pub mod refresh_token;
 
 use std::collections::HashMap;
@@ -29,6 +30,11 @@ impl Parameters {
     /// A parameter that was sent and is not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A parameter that must be there.
@@ -129,6 +135,10 @@ async fn common_case(
     let asks_for_more =
         parameters.get("resource").is_some() || check_unsupported(&client, parameters).is_err();
     if !may_use(&client, grant_type) || asks_for_more {
+        return Ok(None);
+    }
+    // Actions have a say in it, which may take its time.
+    if grant_type == "refresh_token" && post_login::due(&config) {
         return Ok(None);
     }
     let request = Request { core, ctx, config: &config, client: &client, parameters };

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use curfew_model::config::Client;
+use curfew_model::config::{Client, ResourceServer};
 use curfew_model::{Ctx, Decision, Failure, FamilyId, GrantKey, LogCode, OAuthCode, Refusal, Secret};
 use curfew_store::status_lists::Entry;
 use curfew_store::{Lane, Tx, users};
@@ -11,8 +11,10 @@ use curfew_tokens::opaque::TokenSecret;
 use serde_json::json;
 
 use super::authorization_code::{FamilyOrigin, insert_family, new_family};
+use super::post_login::{self, About, Passed};
 use super::{Request, shown};
 use crate::TenantConfig;
+use crate::actions::apply;
 use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope};
 use crate::logs::LogEntry;
 use crate::sessions::Authenticated;
@@ -30,6 +32,8 @@ struct Login {
     scope: String,
     offline: bool,
     epoch: i64,
+    /// What Actions let through, where there are any; the login is counted then.
+    passed: Option<Passed>,
 }
 
 /// What the transaction answers.
@@ -81,13 +85,33 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
         None => None,
     };
     let scope = issue::grantable_scope(server, parameters.get("scope").unwrap_or("openid profile email"));
-    let offline = has_scope(&scope, "offline_access") && issue::may_have_refresh_token(client, server);
     let checked = check_password(core, ctx, &[connection], client.id.as_str(), username, &password).await?;
     let Checked::Right { person, blocked: _ } = checked else {
         let text = "Wrong email or password.";
         log(request, LogCode::PasswordGrantFailed, None, text);
         return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
     };
+    let passed = if post_login::due(config) {
+        match actions(request, &person, &scope, server).await? {
+            Decision::Granted(passed) => Some(passed),
+            Decision::Refused(refusal) => {
+                log(
+                    request,
+                    LogCode::PasswordGrantFailed,
+                    Some(person.user_id.as_str()),
+                    &refusal.description,
+                );
+                return Ok(Decision::Refused(refusal));
+            }
+        }
+    } else {
+        None
+    };
+    let after = passed.as_ref().map(|passed| passed.ctx.clone());
+    let ctx = after.as_ref().unwrap_or(ctx);
+    let audience = server.map(|server| server.identifier.as_str());
+    let scope = passed.as_ref().map_or(scope.clone(), |passed| passed.scope(config, audience, &scope));
+    let offline = has_scope(&scope, "offline_access") && issue::may_have_refresh_token(client, server);
     let grant = GrantKey::generate(&*ctx.entropy);
     let holder = Holder {
         user: Some((person.user_key, person.counter)),
@@ -104,8 +128,9 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
         scope: if offline { scope } else { issue::without_scope(&scope, "offline_access") },
         offline,
         epoch,
+        passed,
     };
-    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), login.clone());
+    let arguments = (ctx.clone(), Arc::clone(config), Arc::clone(client), login.clone());
     let decided = core
         .store
         .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, login)| {
@@ -124,8 +149,8 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
             return Ok(Decision::Refused(refusal));
         }
     };
-    log(request, LogCode::PasswordGrant, Some(subject.user_id.as_str()), "");
-    respond(request, &login, &subject, secret.as_ref(), status.as_ref()).map(Decision::Granted)
+    log_success(request, ctx, &login, &subject);
+    respond(request, ctx, &login, &subject, secret.as_ref(), status.as_ref()).map(Decision::Granted)
 }
 
 async fn record(
@@ -136,13 +161,23 @@ async fn record(
     login: &Login,
 ) -> Result<Decision<LoggedIn>, Failure> {
     let user = login.person.user_key;
-    record_login(tx, ctx, &user).await?;
+    if let Some(passed) = &login.passed {
+        // What is asked for without a session is of the user alone.
+        post_login::write(tx, ctx, config, &client.id, &user, None, &passed.effects).await?;
+    } else {
+        record_login(tx, ctx, &user).await?;
+    }
     let Some(row) = users::find(tx, ctx.tenant, &user).await? else {
         let text = "Wrong email or password.";
         return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
     };
     if row.blocked == Some(true) {
         return Ok(Decision::Refused(Refusal::new(OAuthCode::Unauthorized, "user is blocked")));
+    }
+    // What an Action has ended, or anybody meanwhile, is not begun anew by the password of before.
+    if login.passed.is_some() && login.person.counter < row.session_floor {
+        let text = "The access of the user has ended.";
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
     }
     let secret = if login.offline {
         let secret = TokenSecret::generate(&*ctx.entropy);
@@ -157,7 +192,14 @@ async fn record(
             connection: (login.person.connection_id.clone(), login.epoch),
             counter: login.person.counter,
         };
-        insert_family(tx, ctx, &new_family(ctx, config, client, &origin, &secret)).await?;
+        let new = new_family(ctx, config, client, &origin, &secret);
+        insert_family(tx, ctx, &new).await?;
+        if let Some(passed) = &login.passed {
+            let (ends, limits) = ((new.expires_at, new.idle_expires_at), &passed.extras.refresh_token);
+            if let Err(undone) = apply::to_family(tx, ctx, &new.id, ends, None, limits).await? {
+                return Err(Failure::Internal(undone.0.into()));
+            }
+        }
         Some(secret)
     } else {
         None
@@ -178,12 +220,13 @@ async fn record(
 
 fn respond(
     request: &Request<'_>,
+    ctx: &Ctx,
     login: &Login,
     subject: &Subject,
     secret: Option<&TokenSecret>,
     status: Option<&Entry>,
 ) -> Result<TokenResponse, Failure> {
-    let Request { ctx, config, client, .. } = request;
+    let Request { config, client, .. } = request;
     let issue = Issue {
         client,
         subject: Some(subject),
@@ -194,6 +237,7 @@ fn respond(
         gty: Some("password"),
         from_authorization_endpoint: false,
         status,
+        extras: login.passed.as_ref().map(|passed| &passed.extras),
     };
     let access = issue::access_token(config, ctx, &issue)?;
     let id_token = if has_scope(&login.scope, "openid") {
@@ -212,6 +256,51 @@ fn respond(
         expires_in: access.expires_in,
         token_type: "Bearer",
     })
+}
+
+/// Counts the login, refuses a blocked user, and runs the Actions of post-login. There is no session.
+async fn actions(
+    request: &Request<'_>,
+    person: &Authenticated,
+    scope: &str,
+    server: Option<&ResourceServer>,
+) -> Result<Decision<Passed>, Failure> {
+    let Request { core, ctx, .. } = request;
+    let user = person.user_key;
+    let blocked = core
+        .store
+        .transact(Lane::Ordinary, ((*ctx).clone(), user), |tx, (ctx, user)| {
+            Box::pin(async move {
+                record_login(tx, ctx, user).await?;
+                Ok(users::find(tx, ctx.tenant, user).await?.is_none_or(|row| row.blocked == Some(true)))
+            })
+        })
+        .await?;
+    if blocked {
+        return Ok(Decision::Refused(Refusal::new(OAuthCode::Unauthorized, "user is blocked")));
+    }
+    let about = About {
+        protocol: "oauth2-password",
+        scope,
+        audience: server.map(|server| server.identifier.as_str()),
+        user,
+        connection_id: &person.connection_id,
+        session: None,
+        family: None,
+        method: Some(person.method),
+        log: LogCode::PasswordGrantFailed,
+    };
+    Box::pin(post_login::run(request, &about)).await
+}
+
+fn log_success(request: &Request<'_>, ctx: &Ctx, login: &Login, subject: &Subject) {
+    let mut details = json!({});
+    if let Some(passed) = &login.passed {
+        passed.extras.note_in(&mut details);
+    }
+    let (user_id, client_id) = (Some(subject.user_id.as_str()), Some(request.client.id.as_str()));
+    let entry = LogEntry { code: LogCode::PasswordGrant, user_id, client_id, description: "", details };
+    request.core.logs.send(ctx, &entry);
 }
 
 fn log(request: &Request<'_>, code: LogCode, user_id: Option<&str>, description: &str) {

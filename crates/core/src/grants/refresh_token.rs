@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 
 use super::Request;
 use super::authorization_code::{idle_end, secret_matches};
+use super::post_login::{self, About, Passed};
 use crate::TenantConfig;
+use crate::actions::apply;
+use crate::actions::commands::Limits;
 use crate::endings::{self, Actor, Ending, Target, takes_families, will_fall};
 use crate::issue::{self, IdTokenRequest, Issue, Subject, TokenResponse, has_scope, scope_values};
 use crate::logs::LogEntry;
@@ -38,8 +41,8 @@ struct Exchanged {
 
 /// Exchanges a refresh token for new tokens, or ends its family.
 ///
-/// Steps: 1 unseal and read the family by its key, 2 same client and issuer (a foreign client's presentation ends
-/// nothing), 3 the family lives, up the chain, 4 rotate, answer the same successor within the leeway, or see a replay,
+/// Steps: 0 Actions have their say about a token that would be exchanged, 1 unseal and read the family by its key, 2 same
+/// client and issuer (a foreign client's presentation ends nothing), 3 the family lives, up the chain, 4 rotate, answer the same successor within the leeway, or see a replay,
 /// which ends the family with [`EndingCause::RefreshTokenReuse`], 5 issue for the family's own audience and scope.
 /// Writes: families, user_access, for an API that asks for a status status_entries, on replay an ending. Failure: `Contention` when the database could not order two
 /// writers.
@@ -52,16 +55,24 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
     let Some(value) = unseal(config, presented) else {
         return Ok(refused(request, unknown("not one of our refresh tokens")));
     };
+    let passed = match actions(request, &value).await? {
+        Decision::Granted(passed) => passed,
+        Decision::Refused(refusal) => return Ok(refused(request, refusal)),
+    };
+    let ctx = passed.as_ref().map_or(*ctx, |passed| &passed.ctx);
+    let request = &Request { ctx, ..*request };
     let resource = parameters.get("resource").map(str::to_owned);
-    let arguments = ((*ctx).clone(), Arc::clone(config), Arc::clone(client), value, resource);
+    let arguments = (ctx.clone(), Arc::clone(config), Arc::clone(client), value, (resource, passed.clone()));
     let exchanged = core
         .store
-        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, value, resource)| {
-            Box::pin(decide(tx, ctx, config, client, value, resource.as_deref()))
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, config, client, value, (resource, passed))| {
+            Box::pin(decide(tx, ctx, config, client, value, (resource.as_deref(), passed.as_ref())))
         })
         .await?;
     match exchanged {
-        Decision::Granted(exchanged) => respond(request, &value, &exchanged).map(Decision::Granted),
+        Decision::Granted(exchanged) => {
+            respond(request, &value, &exchanged, passed.as_ref()).map(Decision::Granted)
+        }
         Decision::Refused(refusal) => Ok(refused(request, refusal)),
     }
 }
@@ -104,7 +115,7 @@ pub(super) async fn rotate_newest(request: &Request<'_>) -> Result<Option<TokenR
         .await?;
     let Some((row, status)) = won else { return Ok(None) };
     let generation = Some(row.generation);
-    respond(request, &value, &Exchanged { row, generation, status }).map(Some)
+    respond(request, &value, &Exchanged { row, generation, status }, None).map(Some)
 }
 
 /// Whether this is the newest token of a rotating family that lives, in the configuration at hand, with nothing to write
@@ -146,7 +157,7 @@ async fn decide(
     config: &TenantConfig,
     client: &Client,
     value: &RefreshTokenValue,
-    resource: Option<&str>,
+    (resource, passed): (Option<&str>, Option<&Passed>),
 ) -> Result<Decision<Exchanged>, Failure> {
     let id = value.family_id();
     let Some(row) = families::find(tx, ctx.tenant, &id).await? else {
@@ -161,6 +172,11 @@ async fn decide(
     if let Err(refusal) = super::check_resource(resource, row.audience.as_deref()) {
         return Ok(Decision::Refused(refusal));
     }
+    if let Some(passed) = passed
+        && let Some(refusal) = write_before(tx, ctx, config, client, &row, passed).await?
+    {
+        return Ok(Decision::Refused(refusal));
+    }
     let mut decided = if row.rotating != client.rotates() {
         rotation_toggled(tx, ctx, config, client, row, value).await?
     } else if row.rotating {
@@ -172,12 +188,83 @@ async fn decide(
         if let Some(wanted) = status_wanted(ctx, config, client, &exchanged.row)? {
             exchanged.status = Some(status_lists::allot(tx, ctx, &wanted).await?);
         }
+        if let Some(passed) = passed {
+            let exchange = exchange_of(ctx, config, client, &exchanged.row);
+            let ends = (exchange.expires_at, exchange.idle_expires_at);
+            let limits = Limits { metadata: Vec::new(), ..passed.extras.refresh_token.clone() };
+            let _ = apply::to_family(tx, ctx, &id, ends, None, &limits).await?;
+        }
         let stale = crate::users::stale(ctx.now);
         if exchanged.row.last_activity.is_none_or(|at| at <= stale) {
             users::record_activity(tx, ctx.tenant, &id.user, ctx.now, stale).await?;
         }
     }
     Ok(decided)
+}
+
+/// What Actions say of a token that would be exchanged as things are; nothing where there are none, and of any other token.
+/// It is judged once more after them.
+async fn actions(
+    request: &Request<'_>,
+    value: &RefreshTokenValue,
+) -> Result<Decision<Option<Passed>>, Failure> {
+    let Request { core, ctx, config, client, parameters } = request;
+    if !post_login::due(config) {
+        return Ok(Decision::Granted(None));
+    }
+    let found = core
+        .store
+        .read((ctx.tenant, value.family_id()), |tx, (tenant, id)| Box::pin(families::find(tx, *tenant, id)))
+        .await?;
+    let current = |row: &FamilyRow| {
+        let previous = value.generation.checked_add(1) == Some(row.generation);
+        let leeway = client.leeway_seconds();
+        value.generation == row.generation
+            || (previous && leeway > 0 && row.rotated_at.plus_seconds(leeway) > ctx.now)
+    };
+    let exchangeable = found.filter(|row| {
+        is_presented_by(row, ctx, client, value)
+            && life(ctx, config, client, row) == Life::Alive
+            && current(row)
+            && super::check_resource(parameters.get("resource"), row.audience.as_deref()).is_ok()
+    });
+    let Some(row) = exchangeable else { return Ok(Decision::Granted(None)) };
+    let about = About {
+        protocol: "oauth2-refresh-token",
+        scope: parameters.get("scope").unwrap_or(&row.scope),
+        audience: row.audience.as_deref(),
+        user: row.id.user,
+        connection_id: &row.connection_id,
+        session: live_session(&row, config, ctx.now),
+        family: Some(&row),
+        method: None,
+        log: LogCode::RefreshTokenExchangeFailed,
+    };
+    Ok(match Box::pin(post_login::run(request, &about)).await? {
+        Decision::Granted(passed) => Decision::Granted(Some(passed)),
+        Decision::Refused(refusal) => Decision::Refused(refusal),
+    })
+}
+
+/// Writes down what Actions asked for, but for the ends of the family, which the exchange sets anew. Refused before
+/// anything of the family has moved.
+async fn write_before(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    config: &TenantConfig,
+    client: &Client,
+    row: &FamilyRow,
+    passed: &Passed,
+) -> Result<Option<Refusal>, Failure> {
+    let session = live_session(row, config, ctx.now);
+    let written =
+        post_login::write(tx, ctx, config, &client.id, &row.id.user, session, &passed.effects).await?;
+    if written.is_some() {
+        return Ok(written);
+    }
+    let metadata = Limits { metadata: passed.extras.refresh_token.metadata.clone(), ..Limits::default() };
+    let done = apply::to_family(tx, ctx, &row.id, (None, None), row.metadata.as_deref(), &metadata).await?;
+    Ok(done.err().map(|undone| Refusal::new(OAuthCode::AccessDenied, undone.0)))
 }
 
 /// Whether a token is of this family, and in the hands of its client under its issuer.
@@ -423,6 +510,7 @@ fn respond(
     request: &Request<'_>,
     value: &RefreshTokenValue,
     exchanged: &Exchanged,
+    passed: Option<&Passed>,
 ) -> Result<TokenResponse, Failure> {
     let Request { core, ctx, config, client, parameters } = request;
     let row = &exchanged.row;
@@ -442,6 +530,7 @@ fn respond(
         }
         None => row.scope.clone(),
     };
+    let scope = passed.map_or(scope.clone(), |passed| passed.scope(config, row.audience.as_deref(), &scope));
     let sid = live_session(row, config, ctx.now);
     let issue = Issue {
         client,
@@ -453,6 +542,7 @@ fn respond(
         gty: Some("refresh_token"),
         from_authorization_endpoint: false,
         status: exchanged.status.as_ref(),
+        extras: passed.map(|passed| &passed.extras),
     };
     let access = issue::access_token(config, ctx, &issue)?;
     let id_token = if has_scope(&scope, "openid") {
@@ -465,6 +555,14 @@ fn respond(
     } else {
         None
     };
+    let mut details = json!({
+        "familyId": row.id.to_string(),
+        "tokenCounter": exchanged.generation,
+        "access_token_jti": access.jti,
+    });
+    if let Some(passed) = passed {
+        passed.extras.note_in(&mut details);
+    }
     core.logs.send(
         ctx,
         &LogEntry {
@@ -472,11 +570,7 @@ fn respond(
             user_id: Some(subject.user_id.as_str()),
             client_id: Some(client.id.as_str()),
             description: "Refresh Token for Access Token",
-            details: json!({
-                "familyId": row.id.to_string(),
-                "tokenCounter": exchanged.generation,
-                "access_token_jti": access.jti,
-            }),
+            details,
         },
     );
     let refresh_token = exchanged.generation.map(|generation| {

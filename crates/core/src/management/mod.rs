@@ -33,6 +33,11 @@ use serde_json::{Map, Value};
 
 pub use write::{Caller, Write};
 
+/// The metadata of a session or a refresh token as they are stored; an empty map clears them.
+pub(crate) fn session_metadata(map: &Value) -> Result<Option<String>, ()> {
+    sessions::metadata(Some(map)).map_err(|_| ())
+}
+
 /// A JSON object: how documents come in and go out.
 pub type Document = Map<String, Value>;
 

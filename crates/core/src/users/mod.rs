@@ -13,6 +13,7 @@ pub use create::{Creation, NewUser, create, signup_document};
 pub use delete::delete;
 pub use link::{link, unlink};
 pub use login::{Checked, check_password};
+pub(crate) use update::merge_metadata;
 pub use update::{Change, Changed, update};
 pub(crate) use view::{identity_view, view};
 

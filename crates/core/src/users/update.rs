@@ -48,6 +48,9 @@ pub async fn update(
     change: &Change,
     actor: &Actor,
 ) -> Result<Changed, Failure> {
+    if !users::take(tx, ctx.tenant, user).await? {
+        return Ok(Changed::NotFound);
+    }
     let Some(row) = users::find(tx, ctx.tenant, user).await? else { return Ok(Changed::NotFound) };
     let before: Map<String, Value> = serde_json::from_str(&row.doc).unwrap_or_default();
     let mut doc = before.clone();
@@ -96,6 +99,38 @@ pub async fn update(
     )
     .await?;
     Ok(Changed::Updated(Box::new(updated)))
+}
+
+/// Merges single keys into a user's metadata, in the caller's transaction, where that changes anything. Nothing ends by
+/// it. `false` when there is no such user.
+pub(crate) async fn merge_metadata(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    user: &UserKey,
+    user_metadata: &Map<String, Value>,
+    app_metadata: &Map<String, Value>,
+) -> Result<bool, Failure> {
+    if !users::take(tx, ctx.tenant, user).await? {
+        return Ok(false);
+    }
+    let Some(row) = users::find(tx, ctx.tenant, user).await? else { return Ok(false) };
+    let before: Map<String, Value> = serde_json::from_str(&row.doc).unwrap_or_default();
+    let mut doc = before.clone();
+    for (name, change) in [("user_metadata", user_metadata), ("app_metadata", app_metadata)] {
+        if !change.is_empty() {
+            merge(&mut doc, name, Some(&Value::Object(change.clone())));
+        }
+    }
+    if doc == before {
+        return Ok(true);
+    }
+    users::update_doc(tx, ctx.tenant, user, &Value::Object(doc).to_string(), ctx.now).await?;
+    let identities = users::identities(tx, ctx.tenant, user).await?;
+    let before = changes::User::of(&row, &identities)?;
+    let Some(after) = changes::User::now(tx, ctx, user).await? else { return Ok(false) };
+    let change = changes::UserChange::Updated { before, user: after, password_changed: false };
+    changes::record(tx, ctx, &changes::Change::User(change)).await?;
+    Ok(true)
 }
 
 /// Which endings a change is. A block is one even when the user was blocked already: what was made since is ended, and

@@ -63,6 +63,8 @@ mod pages;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod post_login;
+#[cfg(test)]
 mod reach;
 #[cfg(test)]
 mod receipts;

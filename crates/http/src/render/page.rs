@@ -120,12 +120,14 @@ impl Look {
                 response
             }
             Outcome::Interact(interaction) => {
+                let own = |place: &str| format!("{}{place}", ctx.issuer);
                 let place = match interaction.screen {
-                    Screen::Login => "u/login",
-                    Screen::Signup => "u/signup",
-                    Screen::Consent => "u/consent",
+                    Screen::Login => own("u/login"),
+                    Screen::Signup => own("u/signup"),
+                    Screen::Consent => own("u/consent"),
+                    Screen::Elsewhere => interaction.elsewhere.clone().unwrap_or_default(),
                 };
-                let url = with_query(&format!("{}{place}", ctx.issuer), &[("state", &interaction.state)]);
+                let url = with_query(&place, &[("state", &interaction.state)]);
                 let mut response = redirect(&url);
                 let headers = response.headers_mut();
                 if let Some(id) = transaction {

@@ -59,6 +59,8 @@ fn ctx(entropy: Arc<dyn Entropy>) -> Ctx {
             user_agent: "test".into(),
             host: "id.example".into(),
             nesting: 0,
+            method: String::new(),
+            language: String::new(),
         }),
     }
 }

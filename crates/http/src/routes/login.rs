@@ -375,3 +375,50 @@ pub(super) async fn submit_consent(
         Err(failure) => visit.look.failure(&ctx, &failure),
     }
 }
+
+/// `GET /continue`: a browser is back from where an Action had sent it, with `state` and whatever it was given.
+pub(super) async fn come_back(
+    State(app): State<Arc<App>>,
+    Extension(ctx): Extension<Ctx>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    take_back(&app, &ctx, &headers, query.as_deref(), HashMap::new()).await
+}
+
+/// `POST /continue`: the same with a form; `state` is in the query.
+pub(super) async fn come_back_with_form(
+    State(app): State<Arc<App>>,
+    Extension(ctx): Extension<Ctx>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match form::body(&headers, &body) {
+        Ok(values) => take_back(&app, &ctx, &headers, query.as_deref(), values).await,
+        Err(form::BadForm(text)) => {
+            let look = Look::new(&ctx, None, &headers, None);
+            look.error(&ctx, StatusCode::BAD_REQUEST, ErrorKind::Request, "invalid_request", &text)
+        }
+    }
+}
+
+async fn take_back(
+    app: &App,
+    ctx: &Ctx,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    body: HashMap<String, String>,
+) -> Response {
+    let visit = match open_query(app, ctx, headers, query).await {
+        Ok(visit) => visit,
+        Err(response) => return response,
+    };
+    let query = form::urlencoded(query.unwrap_or("")).unwrap_or_default();
+    let cookie = cookies::session(headers, ctx);
+    let transaction = visit.transaction();
+    match interact::come_back(&app.core, ctx, visit.opened, (query, body), cookie).await {
+        Ok(outcome) => visit.look.outcome(ctx, headers, outcome, Some(&transaction)),
+        Err(failure) => visit.look.failure(ctx, &failure),
+    }
+}

@@ -43,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/u/login", get(login::show_login).post(login::submit_login))
         .route("/u/signup", get(login::show_signup).post(login::submit_signup))
         .route("/u/consent", get(login::show_consent).post(login::submit_consent))
+        .route("/continue", get(login::come_back).post(login::come_back_with_form))
         .route("/oauth/token", post(oauth::token::post).options(oauth::preflight))
         .route("/oauth/revoke", post(oauth::revoke::post).options(oauth::preflight))
         .route("/oauth/introspect", post(oauth::introspect::post))

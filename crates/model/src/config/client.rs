@@ -135,6 +135,9 @@ pub struct ClientDoc {
     /// Shown on the pages.
     #[serde(default)]
     pub name: String,
+    /// What operators note, for Actions.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub client_metadata: serde_json::Map<String, serde_json::Value>,
     /// Shown on the consent page.
     #[serde(default)]
     pub logo_uri: Option<String>,

@@ -53,6 +53,9 @@ pub struct ConnectionDoc {
     /// Shown on the pages.
     #[serde(default)]
     pub display_name: Option<String>,
+    /// What operators note, for Actions.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
     /// Names by which the password-realm grant finds it, beside its own.
     #[serde(default, deserialize_with = "null_as_default")]
     pub realms: Vec<String>,

@@ -23,6 +23,8 @@ fn ctx(now: Timestamp) -> Ctx {
             user_agent: "test".into(),
             host: "id.example".into(),
             nesting: 0,
+            method: String::new(),
+            language: String::new(),
         }),
     }
 }

@@ -40,6 +40,8 @@ fn ctx() -> Ctx {
         user_agent: "test".into(),
         host: "id.example".into(),
         nesting: 0,
+        method: String::new(),
+        language: String::new(),
     };
     let (entropy, issuer) = (Arc::new(SystemEntropy), "https://id.example/".into());
     Ctx { now: START, entropy, tenant: TENANT, issuer, request: Arc::new(request) }

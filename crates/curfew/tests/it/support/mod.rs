@@ -7,6 +7,7 @@
 mod answer;
 mod application;
 mod browser;
+mod double;
 mod guard;
 mod listener;
 mod operator;
@@ -23,7 +24,7 @@ use curfew::config::Typed;
 use curfew::serve::{Assembled, World, assemble, job_ctx};
 use curfew_actions::WorkerCommand;
 use curfew_core::Core;
-use curfew_core::actions::Builds;
+use curfew_core::actions::{Builds, Runner};
 use curfew_core::deliveries::{Courier, Limits};
 use curfew_core::grants::authorization_code::FAMILIES_MAX;
 use curfew_core::sessions::SESSIONS_MAX;
@@ -41,6 +42,7 @@ use tower::ServiceExt as _;
 pub(crate) use answer::Answer;
 pub(crate) use application::{Application, CALLBACK, Tokens, VERIFIER, claims};
 pub(crate) use browser::Browser;
+pub(crate) use double::Double;
 pub(crate) use guard::{Events, Guard};
 pub(crate) use listener::Reach;
 pub(crate) use operator::{Operator, Person};
@@ -148,18 +150,25 @@ impl Curfew {
     /// Another node on the same database, whose chance is not the system's.
     pub(crate) async fn another_node_with(&self, entropy: Arc<dyn Entropy>) -> Self {
         let typed = Typed { issuer: Some(ISSUER.to_owned()), ..Typed::default() };
-        Self::assembled(Arc::clone(&self.place), Arc::clone(&self.clock), typed, entropy).await
+        Self::assembled(Arc::clone(&self.place), Arc::clone(&self.clock), typed, (entropy, None)).await
+    }
+
+    /// Another node on the same database, whose Actions are run by the test.
+    pub(crate) async fn another_node_running(&self, runner: Arc<dyn Runner>) -> Self {
+        let typed = Typed { issuer: Some(ISSUER.to_owned()), ..Typed::default() };
+        let world: (Arc<dyn Entropy>, _) = (Arc::new(SystemEntropy), Some(runner));
+        Self::assembled(Arc::clone(&self.place), Arc::clone(&self.clock), typed, world).await
     }
 
     async fn configured(place: Arc<Place>, clock: Arc<VirtualClock>, typed: Typed) -> Self {
-        Self::assembled(place, clock, typed, Arc::new(SystemEntropy)).await
+        Self::assembled(place, clock, typed, (Arc::new(SystemEntropy), None)).await
     }
 
     async fn assembled(
         place: Arc<Place>,
         clock: Arc<VirtualClock>,
         typed: Typed,
-        entropy: Arc<dyn Entropy>,
+        (entropy, runner): (Arc<dyn Entropy>, Option<Arc<dyn Runner>>),
     ) -> Self {
         let typed = Typed {
             data_dir: Some(place.folder.path().to_owned()),
@@ -174,7 +183,7 @@ impl Curfew {
             program: env!("CARGO_BIN_EXE_curfew").into(),
             arguments: vec!["action-worker".into()],
         });
-        let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy, action_worker };
+        let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy, action_worker, runner };
         let assembled = assemble(&config, place.database.clone(), world, &issuer).await;
         let Assembled { own, .. } = assembled.expect("the server starts");
         let core = Arc::clone(&own.app().core);

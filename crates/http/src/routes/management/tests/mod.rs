@@ -75,6 +75,8 @@ fn context(core: &Core) -> Ctx {
             user_agent: "test".into(),
             host: "id.example".into(),
             nesting: 0,
+            method: String::new(),
+            language: String::new(),
         }),
     }
 }
