@@ -69,6 +69,8 @@ pub struct Core {
     pub runner: Arc<dyn actions::Runner>,
     /// What makes them deployable.
     pub builder: Arc<dyn actions::Builder>,
+    /// Wakes this node's builds.
+    pub(crate) builds_due: tokio::sync::Notify,
 }
 
 impl Core {
@@ -97,6 +99,7 @@ impl Core {
             signals_waiting: signals::Waiting::default(),
             runner: Arc::new(actions::NoRunner),
             builder: Arc::new(actions::NoBuilder),
+            builds_due: tokio::sync::Notify::new(),
         }
     }
 

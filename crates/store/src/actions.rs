@@ -274,7 +274,6 @@ pub async fn insert(tx: &mut Tx, ctx: &Ctx, new: &NewAction) -> Result<Inserted,
     if usize::try_from(count).unwrap_or(usize::MAX) >= ACTIONS_MAX {
         return Ok(Inserted::Full);
     }
-    tx.note_ending();
     let parameters =
         params![ctx.tenant, &new.action_id, &new.name, &new.doc, &new.secrets, ctx.now, new.deploy];
     Ok(if tx.run(&INSERT, parameters).await? == 1 { Inserted::Done } else { Inserted::NameTaken })
@@ -314,7 +313,6 @@ pub async fn redraft(
     doc: &str,
     secrets: &Secret<String>,
 ) -> Result<(), Failure> {
-    tx.note_ending();
     tx.run(&REDRAFT, params![ctx.tenant, id, doc, secrets, ctx.now]).await.map(drop)
 }
 

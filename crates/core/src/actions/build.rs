@@ -26,7 +26,7 @@ const ATTEMPTS_MAX: i64 = 5;
 const RETRY_SECONDS: i64 = 15;
 /// Builds that are taken at a look.
 const BUILDS_PER_LOOK: i64 = 8;
-/// How often one looks without having been woken.
+/// How often one looks for what other nodes have left.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Packages of one Action, in bytes.
 const PACKAGES_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -141,7 +141,6 @@ impl Builds {
 
     /// Builds until `stop` is done. A build that is under way then is given back by its lease.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
-        let mut written = self.core.store.endings_written();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop = pin!(stop);
@@ -159,7 +158,7 @@ impl Builds {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                _ = written.changed() => {}
+                () = self.core.builds_due.notified() => {}
                 _ = looks.tick() => {}
             }
         }

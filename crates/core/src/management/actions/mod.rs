@@ -150,7 +150,8 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
     let sent = granted!(draft::read(&doc));
     let deploy = doc.get("deploy").and_then(Value::as_bool).unwrap_or(false);
     let secrets = secrets::write(&granted!(sent.secrets(&config, ctx, &[])))?;
-    core.store
+    let created = core
+        .store
         .transact(Lane::Ordinary, (ctx.clone(), write, sent, secrets), move |tx, args| {
             Box::pin(async move {
                 let (ctx, write, sent, secrets) = args;
@@ -176,7 +177,9 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
                 show(tx, ctx.tenant, &new.action_id).await
             })
         })
-        .await
+        .await?;
+    core.builds_due.notify_one();
+    Ok(created)
 }
 
 /// The Action with this id as the API shows it.
@@ -238,7 +241,8 @@ pub async fn update(
     let config = core.tenant(ctx.tenant).await?;
     drop_nulls(&mut sent);
     let sent = granted!(draft::read(&sent));
-    core.store
+    let updated = core
+        .store
         .transact(Lane::Ordinary, (ctx.clone(), write, id, sent, config), |tx, args| {
             Box::pin(async move {
                 let (ctx, write, id, sent, config) = args;
@@ -267,7 +271,9 @@ pub async fn update(
                 show(tx, ctx.tenant, id).await
             })
         })
-        .await
+        .await?;
+    core.builds_due.notify_one();
+    Ok(updated)
 }
 
 /// `DELETE /actions/actions/{id}`; one that is bound only by force.
