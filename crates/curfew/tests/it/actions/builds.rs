@@ -144,24 +144,26 @@ in_a_box! {
         let mut doc = post_login("moving");
         doc["deploy"] = json!(true);
         let action = make(&operator, doc).await;
-        let held = Arc::new(Held::default());
-        let builds = by(&curfew, Arc::<Held>::clone(&held));
-        let mut work = Box::pin(builds.work_off());
+        let (older, newer) = (Arc::new(Held::default()), Arc::new(Held::default()));
+        let builds = (by(&curfew, Arc::<Held>::clone(&older)), by(&curfew, Arc::<Held>::clone(&newer)));
+        let mut first = Box::pin(builds.0.work_off());
         tokio::select! {
-            done = &mut work => panic!("{done:?}"),
-            () = held.begun.notified() => {}
+            done = &mut first => panic!("{done:?}"),
+            () = older.begun.notified() => {}
         }
         operator.patch(&path(&action, ""), json!({"code": "// newer"})).await.expect(200);
-        held.go.notify_one();
-        // The older one comes to its end, and the newer one is begun.
+        let mut second = Box::pin(builds.1.work_off());
         tokio::select! {
-            done = &mut work => panic!("{done:?}"),
-            () = held.begun.notified() => {}
+            done = &mut second => panic!("{done:?}"),
+            () = newer.begun.notified() => {}
         }
+        // The older one comes to its end while the newer one is at work.
+        older.go.notify_one();
+        first.await.expect("the older build");
         let shown = operator.get(&path(&action, "")).await.expect(200).json();
         assert_eq!((&shown["status"], shown.get("deployed_version")), (&json!("building"), None));
-        held.go.notify_one();
-        work.await.expect("the builds");
+        newer.go.notify_one();
+        second.await.expect("the newer build");
         let shown = operator.get(&path(&action, "")).await.expect(200).json();
         assert_eq!((&shown["status"], shown.get("deployed_version")), (&json!("built"), None));
     }
