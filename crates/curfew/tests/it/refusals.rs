@@ -172,7 +172,7 @@ in_a_box! {
         for path in [
             "/oauth/par", "/oauth/device/code", "/bc-authorize", "/oidc/register",
             "/mfa/challenge", "/mfa/associate", "/mfa/authenticators", "/passwordless/start", "/passwordless/verify",
-            "/co/authenticate", "/activate", "/continue", "/login/callback", "/samlp/x", "/samlp/metadata/x", "/wsfed/x",
+            "/co/authenticate", "/activate", "/login/callback", "/samlp/x", "/samlp/metadata/x", "/wsfed/x",
             "/tokeninfo", "/delegation", "/oauth/ro", "/oauth/access_token",
         ] {
             for method in [Method::GET, Method::POST] {
