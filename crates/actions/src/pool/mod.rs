@@ -43,6 +43,10 @@ const COMPILED_SETS_BYTES_MAX: usize = 256 << 20;
 const COMPILE_CPU_SECONDS: u32 = 60;
 /// Real time for the same.
 const COMPILE_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a worker may take to put up its walls.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+/// What it then says.
+const READY_BYTES_MAX: usize = 4 << 10;
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -65,6 +69,16 @@ impl WorkerCommand {
     }
 }
 
+/// What happens where the system cannot put up all the walls around a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unconfined {
+    /// Actions run all the same, and the log says loudly what is missing.
+    #[default]
+    Run,
+    /// None is run, and none of their packages is compiled.
+    Refuse,
+}
+
 /// How many workers there are, and how long is waited for one.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {
@@ -84,13 +98,19 @@ pub struct PoolConfig {
     pub idle: Duration,
     /// Memory of all the contexts that one worker keeps warm.
     pub contexts_bytes_max: usize,
+    /// What happens where the walls do not all stand.
+    pub unconfined: Unconfined,
 }
 
 impl PoolConfig {
     /// The defaults, for a worker that is started like this.
     pub fn new(worker: WorkerCommand) -> Self {
-        let workers =
-            std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(4).clamp(8, 64);
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        Self::with_workers(worker, processors.saturating_mul(4).clamp(8, 64))
+    }
+
+    /// The same for another number of workers.
+    pub fn with_workers(worker: WorkerCommand, workers: usize) -> Self {
         Self {
             worker,
             workers,
@@ -100,6 +120,7 @@ impl PoolConfig {
             waiting_patience: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             contexts_bytes_max: 256 << 20,
+            unconfined: Unconfined::default(),
         }
     }
 }
@@ -208,6 +229,15 @@ impl Pool {
         Ok(())
     }
 
+    /// Starts a worker to see which walls stand around it, and ends it. The log says once what is missing.
+    ///
+    /// # Errors
+    /// None could be started; or the walls do not all stand, and nothing is to run without them.
+    pub async fn confinement(&self) -> Result<Confinement, ActionError> {
+        let mut worker = self.inner.started().await?;
+        self.inner.confinement_of(&mut worker).await
+    }
+
     /// Ends every worker that has nothing to do, and every other one as soon as it has finished. From now on nothing is run.
     pub async fn close(&self) {
         self.inner.closed.store(true, Ordering::Release);
@@ -280,7 +310,7 @@ impl Inner {
         host: Arc<dyn Host>,
     ) -> Finished {
         let (went, fetches, duration) =
-            execute(&mut worker, &execution, host, |confinement| self.say_what_is_missing(confinement)).await;
+            execute(&mut worker, &execution, host, |confinement| self.say_how_confined(confinement)).await;
         let mut finished = match went {
             Went::Finished(finished) => {
                 self.take_back(worker);
@@ -352,14 +382,44 @@ impl Inner {
     }
 
     /// Starts a worker and has it told the first things.
-    async fn new_worker(self: &Arc<Self>) -> Result<Worker, ActionError> {
-        let not_started = |reason: String| ActionError::NotStarted { reason };
+    async fn new_worker(&self) -> Result<Worker, ActionError> {
         let start = self.start_frame()?;
-        let started = self.spawner.start().await.map_err(|error| not_started(error.to_string()))?;
-        let mut worker =
-            Worker::new(self.spawner.clone(), started).map_err(|error| not_started(error.to_string()))?;
+        let mut worker = self.started().await?;
         worker.tell_encoded(start);
         Ok(worker)
+    }
+
+    /// Starts a worker. Where nothing is to run without walls, it has shown them before it is told anything.
+    async fn started(&self) -> Result<Worker, ActionError> {
+        let not_started = |error: io::Error| ActionError::NotStarted { reason: error.to_string() };
+        let started = self.spawner.start().await.map_err(not_started)?;
+        let mut worker = Worker::new(self.spawner.clone(), started).map_err(not_started)?;
+        if self.config.unconfined == Unconfined::Refuse {
+            self.confinement_of(&mut worker).await?;
+        }
+        Ok(worker)
+    }
+
+    /// Which walls stand around a worker that has run nothing yet.
+    async fn confinement_of(&self, worker: &mut Worker) -> Result<Confinement, ActionError> {
+        let confinement = match worker.confinement {
+            Some(confinement) => confinement,
+            None => match tokio::time::timeout(READY_PATIENCE, worker.turn(READY_BYTES_MAX)).await {
+                Ok(Ok((FromWorker::Ready { confinement }, _))) => confinement,
+                Ok(Ok(_)) | Ok(Err(_)) => return Err(ActionError::Crashed),
+                Err(_) => {
+                    return Err(ActionError::NotStarted { reason: "it says nothing".to_owned() });
+                }
+            },
+        };
+        worker.confinement = Some(confinement);
+        self.say_how_confined(confinement);
+        if self.config.unconfined == Unconfined::Refuse && !confinement.is_whole() {
+            let reason =
+                "it could not be fully confined on this system, and is not to run otherwise".to_owned();
+            return Err(ActionError::NotStarted { reason });
+        }
+        Ok(confinement)
     }
 
     fn start_frame(&self) -> Result<Bytes, ActionError> {
@@ -475,9 +535,7 @@ impl Inner {
         &self,
         files: &[(Arc<str>, Kind, Arc<str>)],
     ) -> Result<HashMap<String, Bytes>, ActionError> {
-        let not_started = |error: io::Error| ActionError::NotStarted { reason: error.to_string() };
-        let started = self.spawner.start().await.map_err(not_started)?;
-        let mut worker = Worker::new(self.spawner.clone(), started).map_err(not_started)?;
+        let mut worker = self.started().await?;
         let said = async {
             let bodies: Vec<&[u8]> = files.iter().map(|(_, _, source)| source.as_bytes()).collect();
             let files =
@@ -485,7 +543,7 @@ impl Inner {
             worker.tell(&ToWorker::Compile { cpu_seconds: COMPILE_CPU_SECONDS, files }, &bodies)?;
             loop {
                 match worker.turn(COMPILED_BYTES_MAX).await? {
-                    (FromWorker::Ready { confinement }, _) => self.say_what_is_missing(confinement),
+                    (FromWorker::Ready { confinement }, _) => self.say_how_confined(confinement),
                     (FromWorker::Compiled { files }, body) => {
                         let bodies = parts(body, files.iter().map(|(_, bytes)| *bytes))?;
                         return Ok(files.into_iter().map(|(path, _)| path).zip(bodies).collect());
@@ -517,15 +575,29 @@ impl Inner {
         }
     }
 
-    /// Says out loud, once, which walls do not stand.
-    fn say_what_is_missing(&self, confinement: Confinement) {
-        if !confinement.is_whole() && !self.told.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                landlock = ?confinement.landlock,
-                seccomp = ?confinement.seccomp,
-                limits = ?confinement.limits,
+    /// Says once how far workers are confined; out loud, where walls do not stand.
+    fn say_how_confined(&self, confinement: Confinement) {
+        if self.told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Confinement { landlock, seccomp, limits } = confinement;
+        if confinement.is_whole() {
+            tracing::info!("Actions are fully confined");
+            return;
+        }
+        match self.config.unconfined {
+            Unconfined::Run => tracing::error!(
+                ?landlock,
+                ?seccomp,
+                ?limits,
                 "ACTIONS ARE NOT FULLY CONFINED on this system: what tenants' code could do after it broke out of the engine is not limited as it should be"
-            );
+            ),
+            Unconfined::Refuse => tracing::error!(
+                ?landlock,
+                ?seccomp,
+                ?limits,
+                "ACTIONS ARE REFUSED: this system cannot fully confine them, and they are not to run otherwise"
+            ),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::spawner::{End, Spawner, Started};
+use crate::Confinement;
 use crate::protocol::{Decoder, FromWorker, Malformed, READ_BYTES, ToWorker, encode};
 
 /// Why a worker is of no use any more.
@@ -42,6 +43,8 @@ pub(super) struct Worker {
     decoder: Decoder,
     outgoing: Vec<Bytes>,
     buffer: Box<[u8]>,
+    /// Which walls it said that stand around it, if it was asked.
+    pub(super) confinement: Option<Confinement>,
     /// Whose code it has seen.
     pub(super) tenant: Option<u64>,
     /// What it was sent, so that nothing is sent twice.
@@ -71,6 +74,7 @@ impl Worker {
             decoder: Decoder::new(),
             outgoing: Vec::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            confinement: None,
             tenant: None,
             programs: HashSet::new(),
             packages: HashSet::new(),

@@ -357,3 +357,15 @@ async fn a_worker_computes_what_signatures_take() {
     assert_eq!(finished.result, Ok(()), "{finished:?}");
     assert_eq!(console(&finished), ["log: 16 36", "log: 64", "log: true", "log: true", "log: 32"]);
 }
+
+#[tokio::test]
+async fn a_worker_without_work_ends() {
+    let pool = Pool::new(PoolConfig { idle: Duration::from_millis(1), ..PoolConfig::new(worker()) })
+        .expect("a pool");
+    assert_eq!(pool.run(execution(&action("")), Arc::new(Nothing)).await.result, Ok(()));
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !pool.idle_processes().is_empty() {
+        assert!(tokio::time::Instant::now() < until, "it is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
