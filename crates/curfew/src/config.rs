@@ -3,9 +3,14 @@
 //! The three places spell one key; a flag wins over the environment, which wins over the file. A key nobody knows stops
 //! the start.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
+use curfew_actions::Unconfined;
 use curfew_http::server::TlsFiles;
 use curfew_model::{ClientId, Secret};
 use ipnet::IpNet;
@@ -49,6 +54,24 @@ pub struct Typed {
     /// Folder of packages for Actions [default: `packages` beside the program, then in the data folder]
     #[arg(long, env = "CURFEW_PACKAGES_DIR", value_name = "FOLDER")]
     pub packages_dir: Option<PathBuf>,
+    /// Actions that run at a time, each in a process [default: 4 for each processor, 8 to 64]
+    #[arg(long, env = "CURFEW_ACTIONS_WORKERS", value_name = "NUMBER")]
+    pub actions_workers: Option<Number>,
+    /// How long the Actions of one trigger may take together, with all waiting [default: 20000]
+    #[arg(long, env = "CURFEW_ACTIONS_TIME_MS", value_name = "MILLISECONDS")]
+    pub actions_time_ms: Option<Number>,
+    /// Processor time of one Action [default: 5000]
+    #[arg(long, env = "CURFEW_ACTIONS_CPU_MS", value_name = "MILLISECONDS")]
+    pub actions_cpu_ms: Option<Number>,
+    /// Memory of one Action [default: 128]
+    #[arg(long, env = "CURFEW_ACTIONS_MEMORY_MIB", value_name = "MEBIBYTES")]
+    pub actions_memory_mib: Option<Number>,
+    /// How long a process without work stays, with what is warm in it [default: 60]
+    #[arg(long, env = "CURFEW_ACTIONS_IDLE_SECONDS", value_name = "SECONDS")]
+    pub actions_idle_seconds: Option<Number>,
+    /// Whether Actions run where the system cannot fully confine them: run, refuse [default: run]
+    #[arg(long, env = "CURFEW_ACTIONS_UNCONFINED", value_name = "WORD")]
+    pub actions_unconfined: Option<String>,
     /// Id of a machine-to-machine client with every Management API scope, made if absent
     #[arg(long, env = "CURFEW_BOOTSTRAP_CLIENT_ID", value_name = "ID")]
     pub bootstrap_client_id: Option<String>,
@@ -61,6 +84,56 @@ pub struct Typed {
     /// The password of that administrator
     #[arg(long, env = "CURFEW_BOOTSTRAP_ADMIN_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub bootstrap_admin_password: Option<String>,
+}
+
+/// A number as it was typed; the file may have it with or without quotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Number(String);
+
+impl FromStr for Number {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl From<u64> for Number {
+    fn from(number: u64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Whole(i64),
+            Text(String),
+        }
+        Ok(Self(match Written::deserialize(deserializer)? {
+            Written::Whole(number) => number.to_string(),
+            Written::Text(text) => text,
+        }))
+    }
+}
+
+/// What Actions may use of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionsConfig {
+    /// How many run at a time; `None`: as many as the processors are good for.
+    pub workers: Option<usize>,
+    /// How long those of one trigger may take in one flow, together.
+    pub time: Duration,
+    /// Processor time of one.
+    pub cpu: Duration,
+    /// Memory of one.
+    pub memory_bytes: usize,
+    /// How long a process without work stays.
+    pub idle: Duration,
+    /// What happens where the system cannot fully confine them.
+    pub unconfined: Unconfined,
 }
 
 /// What it means.
@@ -86,6 +159,8 @@ pub struct Config {
     pub npmrc: Option<PathBuf>,
     /// Where packages for Actions lie; `None`: beside the program and in the data folder.
     pub packages_dir: Option<PathBuf>,
+    /// What Actions may use.
+    pub actions: ActionsConfig,
     /// A machine-to-machine client to make.
     pub bootstrap_client: Option<(ClientId, Secret<String>)>,
     /// An administrator to make.
@@ -116,7 +191,7 @@ pub enum ConfigError {
     },
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 23] = [
     "CURFEW_LISTEN",
     "CURFEW_ISSUER",
     "CURFEW_DATA_DIR",
@@ -128,6 +203,12 @@ const KEYS: [&str; 17] = [
     "CURFEW_EGRESS_CA",
     "CURFEW_NPMRC",
     "CURFEW_PACKAGES_DIR",
+    "CURFEW_ACTIONS_WORKERS",
+    "CURFEW_ACTIONS_TIME_MS",
+    "CURFEW_ACTIONS_CPU_MS",
+    "CURFEW_ACTIONS_MEMORY_MIB",
+    "CURFEW_ACTIONS_IDLE_SECONDS",
+    "CURFEW_ACTIONS_UNCONFINED",
     "CURFEW_BOOTSTRAP_CLIENT_ID",
     "CURFEW_BOOTSTRAP_CLIENT_SECRET",
     "CURFEW_BOOTSTRAP_ADMIN_EMAIL",
@@ -168,6 +249,12 @@ impl Typed {
             egress_ca: self.egress_ca.or(file.egress_ca),
             npmrc: self.npmrc.or(file.npmrc),
             packages_dir: self.packages_dir.or(file.packages_dir),
+            actions_workers: self.actions_workers.or(file.actions_workers),
+            actions_time_ms: self.actions_time_ms.or(file.actions_time_ms),
+            actions_cpu_ms: self.actions_cpu_ms.or(file.actions_cpu_ms),
+            actions_memory_mib: self.actions_memory_mib.or(file.actions_memory_mib),
+            actions_idle_seconds: self.actions_idle_seconds.or(file.actions_idle_seconds),
+            actions_unconfined: self.actions_unconfined.or(file.actions_unconfined),
             bootstrap_client_id: self.bootstrap_client_id.or(file.bootstrap_client_id),
             bootstrap_client_secret: self.bootstrap_client_secret.or(file.bootstrap_client_secret),
             bootstrap_admin_email: self.bootstrap_admin_email.or(file.bootstrap_admin_email),
@@ -199,6 +286,31 @@ impl Typed {
             given(self.bootstrap_admin_password),
             ("CURFEW_BOOTSTRAP_ADMIN_EMAIL", "CURFEW_BOOTSTRAP_ADMIN_PASSWORD"),
         )?;
+        let whole =
+            |key, typed: Option<Number>, bounds| number(key, given(typed.map(|typed| typed.0)), bounds);
+        let actions = ActionsConfig {
+            workers: whole("CURFEW_ACTIONS_WORKERS", self.actions_workers, 1..=512)?
+                .map(|workers| usize::try_from(workers).unwrap_or(usize::MAX)),
+            time: whole("CURFEW_ACTIONS_TIME_MS", self.actions_time_ms, 100..=60_000)?
+                .map_or(Duration::from_secs(20), Duration::from_millis),
+            cpu: whole("CURFEW_ACTIONS_CPU_MS", self.actions_cpu_ms, 50..=60_000)?
+                .map_or(Duration::from_secs(5), Duration::from_millis),
+            memory_bytes: whole("CURFEW_ACTIONS_MEMORY_MIB", self.actions_memory_mib, 16..=512)?
+                .and_then(|mebibytes| usize::try_from(mebibytes << 20).ok())
+                .unwrap_or(128 << 20),
+            idle: whole("CURFEW_ACTIONS_IDLE_SECONDS", self.actions_idle_seconds, 1..=86_400)?
+                .map_or(Duration::from_secs(60), Duration::from_secs),
+            unconfined: match given(self.actions_unconfined).as_deref() {
+                None | Some("run") => Unconfined::Run,
+                Some("refuse") => Unconfined::Refuse,
+                Some(other) => {
+                    return Err(ConfigError::Value {
+                        key: "CURFEW_ACTIONS_UNCONFINED",
+                        problem: format!("{other} is neither run nor refuse"),
+                    });
+                }
+            },
+        };
         Ok(Config {
             listen,
             issuer: given(self.issuer).map(issuer).transpose()?,
@@ -210,6 +322,7 @@ impl Typed {
             egress_ca: self.egress_ca.filter(|path| !path.as_os_str().is_empty()),
             npmrc: self.npmrc.filter(|path| !path.as_os_str().is_empty()),
             packages_dir: self.packages_dir.filter(|path| !path.as_os_str().is_empty()),
+            actions,
             bootstrap_client: client.map(|(id, secret)| (ClientId(id), Secret::new(secret))),
             bootstrap_admin: admin.map(|(email, password)| (email, Secret::new(password))),
         })
@@ -231,6 +344,17 @@ fn pair<T>(
             Err(ConfigError::Value { key: keys.1, problem: format!("is set without {}", keys.0) })
         }
     }
+}
+
+fn number(
+    key: &'static str,
+    text: Option<String>,
+    bounds: RangeInclusive<u64>,
+) -> Result<Option<u64>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let number = text.parse().ok().filter(|number| bounds.contains(number));
+    let problem = || format!("{text} is no whole number from {} to {}", bounds.start(), bounds.end());
+    number.map(Some).ok_or_else(|| ConfigError::Value { key, problem: problem() })
 }
 
 fn issuer(text: String) -> Result<String, ConfigError> {
@@ -308,6 +432,15 @@ mod tests {
             (Typed { database_url: Some("mysql://x".into()), ..typed() }, "CURFEW_DATABASE_URL"),
             (Typed { tls_cert: Some("x.pem".into()), ..typed() }, "CURFEW_TLS_CERT"),
             (Typed { trust_proxy: Some("10.0.0.0/99".into()), ..typed() }, "CURFEW_TRUST_PROXY"),
+            (Typed { actions_workers: Some(0.into()), ..typed() }, "CURFEW_ACTIONS_WORKERS"),
+            (Typed { actions_workers: Some(513.into()), ..typed() }, "CURFEW_ACTIONS_WORKERS"),
+            (Typed { actions_time_ms: Some(60_001.into()), ..typed() }, "CURFEW_ACTIONS_TIME_MS"),
+            (Typed { actions_time_ms: "20s".parse().ok(), ..typed() }, "CURFEW_ACTIONS_TIME_MS"),
+            (Typed { actions_cpu_ms: Some(49.into()), ..typed() }, "CURFEW_ACTIONS_CPU_MS"),
+            (Typed { actions_memory_mib: Some(15.into()), ..typed() }, "CURFEW_ACTIONS_MEMORY_MIB"),
+            (Typed { actions_memory_mib: Some(u64::MAX.into()), ..typed() }, "CURFEW_ACTIONS_MEMORY_MIB"),
+            (Typed { actions_idle_seconds: "-1".parse().ok(), ..typed() }, "CURFEW_ACTIONS_IDLE_SECONDS"),
+            (Typed { actions_unconfined: Some("yes".into()), ..typed() }, "CURFEW_ACTIONS_UNCONFINED"),
             (
                 Typed { bootstrap_client_secret: Some("x".into()), ..typed() },
                 "CURFEW_BOOTSTRAP_CLIENT_SECRET",
@@ -317,6 +450,37 @@ mod tests {
             let error = typed.resolve().unwrap_err().to_string();
             assert!(error.starts_with(key), "{error}");
         }
+    }
+
+    #[test]
+    fn what_actions_may_use_is_typed_in_any_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("curfew.toml");
+        std::fs::write(
+            &file,
+            "actions_workers = 3\nactions_time_ms = \"700\"\nactions_unconfined = \"refuse\"\n",
+        )
+        .unwrap();
+        let flags = Typed {
+            actions_time_ms: Some(900.into()),
+            actions_cpu_ms: Some(50.into()),
+            actions_memory_mib: Some(32.into()),
+            actions_idle_seconds: "".parse().ok(),
+            ..typed()
+        };
+        let actions = flags.with_file(&file).unwrap().resolve().unwrap().actions;
+        let expected = ActionsConfig {
+            workers: Some(3),
+            time: Duration::from_millis(900),
+            cpu: Duration::from_millis(50),
+            memory_bytes: 32 << 20,
+            idle: Duration::from_secs(60),
+            unconfined: Unconfined::Refuse,
+        };
+        assert_eq!(actions, expected);
+        std::fs::write(&file, "actions_workers = -1").unwrap();
+        let error = typed().with_file(&file).unwrap().resolve().unwrap_err().to_string();
+        assert_eq!(error, "CURFEW_ACTIONS_WORKERS: -1 is no whole number from 1 to 512");
     }
 
     #[test]

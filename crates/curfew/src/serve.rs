@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::actions::{Own, Packaged, PackagesError, Reach, Workers};
-use crate::config::Config;
+use crate::config::{ActionsConfig, Config};
 use crate::outbound::Applications;
 
 /// The default tenant.
@@ -165,8 +165,8 @@ pub async fn assemble(
     let store = open_store(database, &world).await?;
     let outbound = Arc::new(Applications::new(config)?);
     let reach = Arc::new(Reach::new(outbound.egress(), Arc::clone(&world.clock)));
-    let workers = workers(&world).map_err(StartError::Workers)?;
-    let own = Arc::new(Workers::new(workers.clone(), Arc::clone(&reach), store.clone()));
+    let workers = workers(config, &world).map_err(StartError::Workers)?;
+    let own = Arc::new(Workers::new(workers.clone(), Arc::clone(&reach), store.clone(), &config.actions));
     let runner = world.runner.clone().unwrap_or(own);
     let builder = Arc::new(Packaged::new(config, outbound.egress())?);
     let core = open_core(config, &world, store).await?.with_outbound(outbound);
@@ -190,9 +190,14 @@ pub async fn assemble(
     Ok(Assembled { own, workers, setup_url })
 }
 
-fn workers(world: &World) -> std::io::Result<Pool> {
+fn workers(config: &Config, world: &World) -> std::io::Result<Pool> {
     let worker = world.action_worker.clone().map_or_else(WorkerCommand::this_program, Ok)?;
-    Pool::new(PoolConfig::new(worker))
+    let ActionsConfig { workers, idle, unconfined, .. } = config.actions;
+    let pool = workers.map_or_else(
+        || PoolConfig::new(worker.clone()),
+        |workers| PoolConfig::with_workers(worker.clone(), workers),
+    );
+    Pool::new(PoolConfig { idle, unconfined, ..pool })
 }
 
 impl Server {
@@ -218,6 +223,15 @@ impl Server {
             let courier = Courier::new(Arc::clone(&core), ctx, deliveries::Limits::default());
             async move { courier.run(courier_stops.map(drop)).await }
         });
+        let confined = tokio::spawn({
+            let workers = self.workers.clone();
+            async move {
+                // Whoever starts a server is told at once how far its Actions are confined, not when the first one runs.
+                if let Err(error) = workers.confinement().await {
+                    tracing::error!(%error, "no worker of Actions starts");
+                }
+            }
+        });
         let builds = tokio::spawn({
             let builds = Builds::new(Arc::clone(&core), job_ctx(&core, &self.issuer));
             async move { builds.run(std::future::pending()).await }
@@ -233,7 +247,7 @@ impl Server {
         server::run(self.listener, self.tls, self.own.router(), self.limits, shutdown).await;
         self.workers.close().await;
         // A build that is under way is given back by its lease.
-        for job in [sweeper, feed, hints, builds] {
+        for job in [sweeper, feed, hints, confined, builds] {
             job.abort();
         }
         // The last requests may have ended something: who hears of it is told, or is told after the next start.

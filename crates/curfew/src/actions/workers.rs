@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use serde_json::value::to_raw_value;
 
 use super::{Reach, Reached};
+use crate::config::ActionsConfig;
 
 /// Programs that are kept ready to be sent to a worker.
 const PROGRAMS_MAX: usize = 1024;
@@ -27,6 +28,8 @@ pub struct Workers {
     pool: Pool,
     reach: Arc<Reach>,
     store: Store,
+    limits: engine::Limits,
+    trigger_time: Duration,
     /// By id: the program of the rules, and the same as the engine takes it.
     ready: Mutex<HashMap<String, Ready>>,
 }
@@ -38,9 +41,14 @@ impl fmt::Debug for Workers {
 }
 
 impl Workers {
-    /// Runs Actions in the workers of `pool`, which reach what `reach` says.
-    pub fn new(pool: Pool, reach: Arc<Reach>, store: Store) -> Self {
-        Self { pool, reach, store, ready: Mutex::default() }
+    /// Runs Actions in the workers of `pool`, which reach what `reach` says and use no more than `config` lets them.
+    pub fn new(pool: Pool, reach: Arc<Reach>, store: Store, config: &ActionsConfig) -> Self {
+        let limits = engine::Limits {
+            cpu: config.cpu,
+            memory_bytes: config.memory_bytes,
+            ..engine::Limits::default()
+        };
+        Self { pool, reach, store, limits, trigger_time: config.time, ready: Mutex::default() }
     }
 
     async fn execute(&self, execution: Execution) -> Result<engine::Finished, ActionError> {
@@ -49,7 +57,7 @@ impl Workers {
         let program = self.program(execution.tenant, &execution.program).await?;
         let event = to_raw_value(&execution.event)
             .map_err(|error| ActionError::Unavailable(format!("the event cannot be written: {error}")))?;
-        let limits = engine::Limits { wall: execution.time_limit, ..engine::Limits::default() };
+        let limits = engine::Limits { wall: execution.time_limit, ..self.limits };
         let host = Reached {
             reach: Arc::clone(&self.reach),
             tenant: execution.tenant,
@@ -133,6 +141,10 @@ impl Runner for Workers {
                 },
             }
         })
+    }
+
+    fn trigger_time(&self) -> Duration {
+        self.trigger_time
     }
 }
 

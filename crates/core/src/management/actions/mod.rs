@@ -6,8 +6,6 @@ pub mod modules;
 pub mod triggers;
 pub mod versions;
 
-use std::time::Duration;
-
 use curfew_model::config::{ACTIONS_MAX, ActionTrigger};
 use curfew_model::{Ctx, Failure, TenantId};
 use curfew_store::actions::{self as rows, ActionRow, BuildStatus, Inserted, NewAction, VersionRow};
@@ -21,9 +19,6 @@ use crate::Core;
 use crate::actions::build::{deploy_draft, new_id, requirements, write_doc};
 use crate::actions::executions::result;
 use crate::actions::{Execution, Program, secrets};
-
-/// How long a test may take.
-const TEST_TIME: Duration = Duration::from_secs(20);
 
 /// A part of a list by number.
 #[derive(Debug, Clone)]
@@ -369,7 +364,7 @@ pub async fn test(
         function: trigger.function(),
         event: Value::Object(event),
         now: ctx.now,
-        time_limit: TEST_TIME,
+        time_limit: core.runner.trigger_time(),
         depth: 0,
     };
     let finished = core.runner.run(execution).await;

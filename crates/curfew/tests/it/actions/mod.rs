@@ -4,6 +4,7 @@ mod builds;
 mod executions;
 mod management;
 mod modules;
+mod settings;
 
 use curfew_model::TenantId;
 use serde_json::{Value, json};
