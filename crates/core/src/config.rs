@@ -14,6 +14,7 @@ use curfew_store::config::{SigningKeyRow, TenantRows};
 use curfew_tokens::{Jwk, Jwks, PublicKey, SealKind, SealingKey, SealingKeys, SigningAlg, SigningKey};
 
 use crate::Core;
+use crate::access_tokens::is_management;
 use crate::actions::Bound;
 
 /// How many clients are kept parsed. Beyond it the cache starts anew.
@@ -102,6 +103,18 @@ impl TenantConfig {
     /// An API by its identifier.
     pub fn resource_server(&self, audience: &str) -> Option<&ResourceServer> {
         self.resource_servers.get(audience)
+    }
+
+    /// The API that a request means by `audience`: the one of that identifier, or the Management API under any domain of
+    /// the tenant. SDKs that know no more than a domain write `https://` before it, also where this server is reached by
+    /// plain HTTP, so that it is understood here; no token has it.
+    pub fn requested_api(&self, audience: &str) -> Option<&ResourceServer> {
+        self.resource_server(audience).or_else(|| {
+            let management = self.resource_servers.values().find(|server| server.doc.is_system)?;
+            let names = |audience: &str| audience == management.identifier || is_management(audience, self);
+            let plain = || audience.strip_prefix("https://").map(|rest| format!("http://{rest}"));
+            (names(audience) || plain().is_some_and(|audience| names(&audience))).then_some(management)
+        })
     }
 
     /// Every `/userinfo` audience under which tokens of this tenant are accepted.
@@ -374,4 +387,59 @@ fn unseal_text(
     let broken = || Failure::Inconsistent { table, column: "secret", id: id.to_owned() };
     let unsealed = config.sealing.unseal(kind, config.tenant, sealed).map_err(|_| broken())?;
     String::from_utf8(unsealed.plaintext).map(Secret::new).map_err(|_| broken())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> TenantConfig {
+        let api = |identifier: &str, is_system: bool| {
+            let doc = serde_json::from_value(serde_json::json!({ "is_system": is_system })).unwrap();
+            let floor = curfew_model::Timestamp::from_micros(0);
+            let id = identifier.to_owned();
+            (id.clone(), ResourceServer { id: id.clone(), identifier: id, doc, signing_secret: None, floor })
+        };
+        let domain = |host: &str, issuer: &str| (host.to_owned(), issuer.to_owned());
+        TenantConfig {
+            tenant: TenantId(1),
+            name: "tests".to_owned(),
+            version: 1,
+            settings: serde_json::from_str("{}").unwrap(),
+            domains: vec![
+                domain("localhost:8080", "http://localhost:8080/"),
+                domain("id.example", "https://id.example/"),
+            ],
+            keys: Vec::new(),
+            sealing: SealingKeys::new(Arc::new(SealingKey::new(1, &[1; 32])), Vec::new()),
+            resource_servers: HashMap::from([
+                api("http://localhost:8080/api/v2/", true),
+                api("http://api.example/", false),
+            ]),
+            connections: Vec::new(),
+            actions: Bound::default(),
+            documents: Documents::default(),
+        }
+    }
+
+    #[test]
+    fn the_management_api_is_meant_by_every_domain_and_over_plain_http_also_by_https() {
+        let config = config();
+        let meant = |audience: &str| config.requested_api(audience).map(|api| api.identifier.as_str());
+        let management = Some("http://localhost:8080/api/v2/");
+        for host in ["http://localhost:8080", "https://localhost:8080", "https://id.example"] {
+            assert_eq!(meant(&format!("{host}/api/v2/")), management, "{host}");
+        }
+        assert_eq!(meant("http://api.example/"), Some("http://api.example/"));
+        // Not what it looks like: plain HTTP where there is TLS, another port, another path, another API by https.
+        for other in [
+            "http://id.example/api/v2/",
+            "https://localhost/api/v2/",
+            "https://localhost:8080/api/v2",
+            "https://localhost:8080/api/v2/users",
+            "https://api.example/",
+        ] {
+            assert_eq!(meant(other), None, "{other}");
+        }
+    }
 }

@@ -317,10 +317,10 @@ fn check_audience(request: &mut Request, input: &Input<'_>) -> Result<(), Denial
     if crate::access_tokens::is_userinfo(audience, input.config) {
         return Ok(());
     }
-    if input.config.resource_server(audience).is_none() {
+    let Some(server) = input.config.requested_api(audience) else {
         return client(OAuthCode::AccessDenied, format!("Service not found: {}", shown(audience)));
-    }
-    request.audience = Some(audience.to_owned());
+    };
+    request.audience = Some(server.identifier.clone());
     Ok(())
 }
 

@@ -5,7 +5,6 @@ use curfew_model::{Decision, Failure, LogCode, OAuthCode, Refusal};
 use serde_json::json;
 
 use super::{Request, shown};
-use crate::access_tokens::is_management;
 use crate::actions::commands::Effects;
 use crate::actions::event;
 use crate::actions::pipeline::{self, From, Run, Stop};
@@ -47,15 +46,7 @@ pub async fn exchange(request: &Request<'_>) -> Result<Decision<TokenResponse>, 
     let Some(audience) = audience else {
         return refuse(OAuthCode::InvalidRequest, "Missing required parameter: audience".to_owned());
     };
-    let server = match config.resource_server(audience) {
-        Some(server) => Some(server),
-        // The Management API answers under every domain of the tenant.
-        None if is_management(audience, config) => {
-            config.resource_servers.values().find(|server| server.doc.is_system)
-        }
-        None => None,
-    };
-    let Some(server) = server else {
+    let Some(server) = config.requested_api(audience) else {
         return refuse(OAuthCode::AccessDenied, format!("Service not found: {}", shown(audience)));
     };
     let Some(grant) = client.grant_for(&server.identifier) else {

@@ -75,7 +75,7 @@ pub async fn exchange(request: &Request<'_>, with_realm: bool) -> Result<Decisio
         return Ok(Decision::Refused(refusal));
     }
     let server = match audience {
-        Some(audience) => match config.resource_server(audience) {
+        Some(audience) => match config.requested_api(audience) {
             Some(server) => Some(server),
             None => {
                 let text = format!("Service not found: {}", shown(audience));
