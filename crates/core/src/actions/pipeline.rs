@@ -8,12 +8,16 @@ use tokio::time::Instant;
 
 use super::commands::Effects;
 use super::executions::{Record, Status};
-use super::{ActionError, BoundAction, DEPTH_MAX, Execution, Finished};
+use super::{ActionError, BoundAction, ConsoleLine, DEPTH_MAX, Execution, Finished, Program};
 use crate::logs::LogEntry;
 use crate::{Core, TenantConfig};
 
 /// Beyond the time of a trigger: an engine that keeps to it answers by then.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What the record says beside an Action's own lines: code that compares ids of sessions with the one of an event that has
+/// none finds no session to spare.
+const NO_SESSION: &str = "event.session is absent: this exchange has no session, or one that is over, so no session's id equals event.session?.id";
 
 /// How a run of a trigger's Actions ended.
 #[derive(Debug)]
@@ -84,6 +88,12 @@ pub(crate) async fn run(
         let function = if resumed == Some(place) { "onContinuePostLogin" } else { trigger.function() };
         let started_at = core.clock.now();
         let mut finished = one(core, ctx, config, action, (trigger, function), &event, until).await?;
+        if trigger == ActionTrigger::PostLogin
+            && event.get("session").is_none()
+            && speaks_of_sessions(&action.program)
+        {
+            finished.console.insert(0, ConsoleLine { level: "warn".to_owned(), text: NO_SESSION.to_owned() });
+        }
         // Who is back from where it was sent, and has nothing more to do, goes on.
         if resumed == Some(place) && finished.result == Err(ActionError::NoSuchFunction) {
             finished.result = Ok(());
@@ -116,6 +126,12 @@ pub(crate) async fn run(
     };
     record.send(core, ctx, status, who);
     Ok(Run { effects, stop, execution_id })
+}
+
+/// Whether the code, or a module of it, has the word in it at all.
+fn speaks_of_sessions(program: &Program) -> bool {
+    let modules = program.modules.iter().map(|(_, code)| code);
+    std::iter::once(&program.code).chain(modules).any(|code| code.contains("session"))
 }
 
 async fn one(
