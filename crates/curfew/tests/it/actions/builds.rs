@@ -69,6 +69,18 @@ async fn kept(curfew: &Curfew, digest: &'static str) -> Option<Vec<u8>> {
 }
 
 in_a_box! {
+    fn a_package_from_beside_the_server_is_enough(curfew) {
+        curfew.assert_packages();
+        let operator = curfew.operator().await;
+        let mut doc = post_login("packaged");
+        doc["dependencies"] = json!([{"name": "auth0", "version": "latest"}]);
+        let action = make(&operator, doc).await;
+        curfew.build().await;
+        let shown = operator.get(&path(&action, "")).await.expect(200).json();
+        assert_eq!(shown["status"], "built", "{shown}");
+        operator.post(&path(&action, "/deploy"), json!({})).await.expect(202);
+    }
+
     fn what_cannot_be_built_says_why(curfew) {
         let operator = curfew.operator().await;
         let action = make(&operator, post_login("broken")).await;

@@ -15,6 +15,7 @@ mod status;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -93,6 +94,11 @@ pub(crate) fn run<F: Future<Output = ()>>(engine: Engine, story: impl FnOnce(Cur
         curfew.verify().await;
         database
     });
+}
+
+/// Where the packages of Actions are that ship with the server: beside it.
+fn packages_dir() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_curfew")).with_file_name("packages")
 }
 
 /// One running server: a node. Clones are the same node.
@@ -174,6 +180,9 @@ impl Curfew {
             data_dir: Some(place.folder.path().to_owned()),
             bootstrap_client_id: Some(BOOTSTRAP.to_owned()),
             bootstrap_client_secret: Some(BOOTSTRAP_SECRET.to_owned()),
+            packages_dir: Some(packages_dir()),
+            // No registry that this machine may know.
+            npmrc: Some("/dev/null".into()),
             ..typed
         };
         let issuer = typed.issuer.clone().unwrap_or_else(|| LOOPBACK_ISSUER.to_owned());
@@ -290,6 +299,13 @@ impl Curfew {
     /// Builds the Actions that are due to be built at this instant.
     pub(crate) async fn build(&self) {
         self.builds.work_off().await.expect("the builds");
+    }
+
+    /// The same, for stories of Actions that need a package which ships with the server.
+    #[track_caller]
+    pub(crate) fn assert_packages(&self) {
+        let folder = packages_dir();
+        assert!(folder.is_dir(), "no packages in {}: run `cargo xtask packages`", folder.display());
     }
 
     /// Has applications told as a running server does, until the answer is dropped.
