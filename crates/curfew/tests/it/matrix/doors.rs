@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::estate::{Estate, Plan};
 use super::{Artefact, Door, Witness};
-use crate::support::{CONNECTION, ISSUER, MANAGEMENT, PASSWORD, Person, Tokens};
+use crate::support::{CONNECTION, Curfew, Double, ISSUER, MANAGEMENT, PASSWORD, Person, Tokens};
 
 /// Declares one story for each cause; a cause without one does not compile.
 macro_rules! doors {
@@ -134,6 +134,28 @@ async fn assert_userinfo_refresh_lives(estate: &Estate) {
 /// A tenant setting.
 async fn set(door: &Door, settings: serde_json::Value) {
     door.operator.patch("/tenants/settings", settings).await.expect(200);
+}
+
+/// Does something at a node where an Action of post-login makes this call of `api`. It is taken out again: nothing that is
+/// tried afterwards runs it.
+async fn with_action(door: &Door, call: &str, args: Value, act: impl AsyncFnOnce(&Curfew)) {
+    let double = Double::default();
+    let name = format!("{call} {args}");
+    double.asks(&name, &[(call, args)]);
+    let node = double.bound(&door.curfew, "post-login", &[&name]).await;
+    act(&node).await;
+    node.core.logs.drain().await;
+    let none = json!({ "bindings": [] });
+    door.operator.patch("/actions/triggers/post-login/bindings", none).await.expect(200);
+}
+
+/// Logs in silently where an Action ends the session.
+async fn ended_by_action(door: &Door, estate: &Estate, call: &str, args: Value) {
+    with_action(door, call, args, async |node| {
+        let answer = estate.browser.at(node).authorize_silently(&estate.neighbour, &[]).await.expect(302);
+        assert!(answer.code().is_none(), "{:?}", answer.location());
+    })
+    .await;
 }
 
 doors! {
@@ -266,6 +288,19 @@ doors! {
         door.walk("POST sessions revoke", Plan::default(), Witness::OtherBrowser, walk).await;
 
         let walk = async |door: &Door, estate: &mut Estate| {
+            ended_by_action(door, estate, "session.revoke", json!(["over", {}])).await;
+        };
+        door.walk("api.session.revoke", Plan::default(), Witness::OtherBrowser, walk).await;
+
+        let walk = async |door: &Door, estate: &mut Estate| {
+            let args = json!(["over", { "preserveRefreshTokens": true }]);
+            ended_by_action(door, estate, "session.revoke", args).await;
+        };
+        let (spared, told) = ([Artefact::RefreshToken], ["session"]);
+        let name = "api.session.revoke, preserving";
+        door.walk_sparing(name, Plan::default(), Witness::OtherBrowser, (&spared, &told), walk).await;
+
+        let walk = async |door: &Door, estate: &mut Estate| {
             let body = json!({ "session_id": estate.session_id });
             revoke_access(door, estate, body).await;
         };
@@ -346,6 +381,18 @@ doors! {
             door.operator.post("/refresh-tokens/revoke", json!({ "ids": ids })).await.expect(202);
         };
         door.walk("POST refresh-tokens revoke ids", Plan::default(), Witness::OtherBrowser, walk).await;
+
+        let walk = async |door: &Door, estate: &mut Estate| {
+            with_action(door, "refreshToken.revoke", json!(["over"]), async |node| {
+                let application = estate.application.at(node);
+                for token in [&estate.refresh, &estate.userinfo_refresh] {
+                    let refused = application.refresh(token).await.expect(403);
+                    assert_eq!(refused.error().as_deref(), Some("access_denied"));
+                }
+            })
+            .await;
+        };
+        door.walk("api.refreshToken.revoke", Plan::default(), Witness::OtherBrowser, walk).await;
     }
 
     TokenRevoked fn token_revoked(door) {
@@ -456,9 +503,19 @@ doors! {
             set(&door, json!({ "idle_session_lifetime": 72 })).await;
             outside.browser.authorize_silently(&outside.neighbour, &[]).await.code().expect("a session begun before");
         }
+
+        let walk = async |door: &Door, estate: &mut Estate| {
+            ended_by_action(door, estate, "session.setIdleExpiresAt", json!([1])).await;
+        };
+        door.walk("api.session.setIdleExpiresAt", Plan::default(), Witness::OtherBrowser, walk).await;
     }
 
     LifetimeReached fn lifetime_reached(door) {
+        let walk = async |door: &Door, estate: &mut Estate| {
+            ended_by_action(door, estate, "session.setExpiresAt", json!([1])).await;
+        };
+        door.walk("api.session.setExpiresAt", Plan::default(), Witness::OtherBrowser, walk).await;
+
         set(&door, json!({ "idle_session_lifetime_in_minutes": 1, "session_lifetime_in_minutes": 1 })).await;
         for (trigger, sweeps) in [("the next use", false), ("the sweeper", true)] {
             let walk = async |door: &Door, estate: &mut Estate| {
