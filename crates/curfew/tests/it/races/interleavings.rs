@@ -574,3 +574,68 @@ async fn session_limit_of_one() {
     })
     .await;
 }
+
+/// Has an Action run at each login and refresh, and note something in the user's `app_metadata` at a refresh.
+async fn have_an_action_note(admin: &mut Admin) {
+    let code = "exports.onExecutePostLogin = async (event, api) => {
+        if (event.refresh_token) api.user.setAppMetadata('noted', 1);
+    };";
+    let action = json!({
+        "name": "notes",
+        "code": code,
+        "supported_triggers": [{ "id": "post-login", "version": "v3" }],
+        "deploy": true,
+    });
+    let made = admin.done(Method::POST, "actions/actions", &action).await;
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let deployed = async {
+        while
+            admin.done(Method::GET, &format!("actions/actions/{id}"), &Value::Null).await["deployed_version"]
+                .is_null()
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(60), deployed).await.expect("it is built");
+    let bindings =
+        json!({ "bindings": [{ "ref": { "type": "action_id", "value": id }, "display_name": "notes" }] });
+    admin.done(Method::PATCH, "actions/triggers/post-login/bindings", &bindings).await;
+}
+
+/// What an Action asks for of a user's metadata and what the Management API changes at that instant, whoever comes first:
+/// neither is written over what the other read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_of_an_action_and_of_a_change() {
+    on_postgres(|place| async move {
+        have_an_action_note(&mut Admin::new(&place).await).await;
+        for action_first in [true, false] {
+            let mut scene = Scene::set(&place, 60, &format!("action-first-{action_first}")).await;
+            let tokens = scene.family().await;
+            let change = || {
+                let (place, path) = (Arc::clone(&place), scene.person.path());
+                tokio::spawn(async move {
+                    let change =
+                        json!({ "app_metadata": { "changed": 1 }, "user_metadata": { "changed": 2 } });
+                    Admin::new(&place).await.done(Method::PATCH, &path, &change).await
+                })
+            };
+            scene.gate.close("select from users for update").await;
+            // The Action has run when the exchange stands at the gate.
+            let (exchange, change) = if action_first {
+                let exchange = scene.refresh(&tokens.refresh);
+                scene.gate.wait_for(1).await;
+                (exchange, change())
+            } else {
+                let change = change();
+                scene.gate.wait_for(1).await;
+                (scene.refresh(&tokens.refresh), change)
+            };
+            scene.gate.wait_for(2).await;
+            scene.gate.open().await;
+            exchange.await.expect("no panic").expect("tokens");
+            change.await.expect("no panic");
+            let user = scene.admin.done(Method::GET, &scene.person.path(), &Value::Null).await;
+            assert_eq!(user["app_metadata"], json!({ "noted": 1, "changed": 1 }), "{action_first}");
+            assert_eq!(user["user_metadata"], json!({ "changed": 2 }), "{action_first}");
+        }
+    })
+    .await;
+}
