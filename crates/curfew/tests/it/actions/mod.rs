@@ -3,6 +3,7 @@
 mod articles;
 mod builds;
 mod executions;
+mod hostile;
 mod management;
 mod modules;
 mod settings;

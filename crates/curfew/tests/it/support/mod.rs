@@ -183,6 +183,9 @@ impl Curfew {
             packages_dir: Some(packages_dir()),
             // No registry that this machine may know.
             npmrc: Some("/dev/null".into()),
+            // However busy the machine is: only a story of limits meets one.
+            actions_time_ms: typed.actions_time_ms.clone().or_else(|| Some(60_000.into())),
+            actions_cpu_ms: typed.actions_cpu_ms.clone().or_else(|| Some(60_000.into())),
             ..typed
         };
         let issuer = typed.issuer.clone().unwrap_or_else(|| LOOPBACK_ISSUER.to_owned());
