@@ -1,6 +1,6 @@
 //! What Actions asked for, done: in the flow's own transaction, after them.
 
-use curfew_model::{ClientId, Ctx, EndingCause, Failure, FamilyId, Sid, Timestamp, UserKey};
+use curfew_model::{ClientId, Ctx, EndingCause, Failure, FamilyId, LogCode, Sid, Timestamp, UserId, UserKey};
 use curfew_store::sessions::{self, SessionRow};
 use curfew_store::{Tx, families};
 use serde_json::json;
@@ -8,6 +8,7 @@ use serde_json::json;
 use super::commands::{Effects, Limits, MetadataChange};
 use crate::TenantConfig;
 use crate::endings::{self, Actor, Ending, Preserve, Target};
+use crate::logs::{self, LogEntry};
 use crate::sessions::{Life, life};
 use crate::users::merge_metadata;
 
@@ -90,6 +91,7 @@ pub(crate) async fn to_session(
         row.metadata = metadata;
     }
     row.persistent = effects.persistent.unwrap_or(row.persistent);
+    warn_of_limits(tx, ctx, (&row, client), config, &effects.session).await?;
     (row.expires_at, row.idle_expires_at) = ends(&row, config, &effects.session);
     let ends = (row.expires_at, row.idle_expires_at);
     sessions::set_ends(tx, ctx.tenant, sid, ends, row.persistent, ctx.now).await?;
@@ -102,12 +104,50 @@ pub(crate) async fn to_session(
     }
 }
 
+/// The latest ends that the tenant's life-times allow: absolute, and by idleness.
+fn latest(row: &SessionRow, config: &TenantConfig) -> (Timestamp, Timestamp) {
+    let lifetimes = config.settings.session_lifetimes(row.persistent);
+    let absolute = row.authenticated_at.plus_seconds(lifetimes.absolute_seconds);
+    (absolute, row.last_interacted_at.plus_seconds(lifetimes.idle_seconds))
+}
+
+/// Says in the tenant's log where an Action asked for more than it got.
+async fn warn_of_limits(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    (row, client): (&SessionRow, &ClientId),
+    config: &TenantConfig,
+    asked: &Limits,
+) -> Result<(), Failure> {
+    let (latest, latest_idle) = latest(row, config);
+    let mut details = json!({ "session_id": row.sid.to_string() });
+    let mut capped = false;
+    for (name, asked, latest) in [
+        ("expires_at", asked.expires_at(), latest),
+        ("idle_expires_at", asked.idle_expires_at(), latest_idle),
+    ] {
+        if let Some(asked) = asked.filter(|asked| *asked > latest) {
+            details[name] = json!({ "requested": asked.iso(), "limit": latest.iso() });
+            capped = true;
+        }
+    }
+    if !capped {
+        return Ok(());
+    }
+    let entry = LogEntry {
+        code: LogCode::Warning,
+        user_id: row.user_id.as_ref().map(UserId::as_str),
+        client_id: Some(client.as_str()),
+        description: "An Action asked for a longer session than the tenant's life-times allow",
+        details,
+    };
+    logs::write(tx, ctx, &entry).await
+}
+
 /// The ends that were asked for, no later than the tenant's life-times allow.
 fn ends(row: &SessionRow, config: &TenantConfig, asked: &Limits) -> (Timestamp, Timestamp) {
-    let lifetimes = config.settings.session_lifetimes(row.persistent);
-    let latest = row.authenticated_at.plus_seconds(lifetimes.absolute_seconds);
+    let (latest, latest_idle) = latest(row, config);
     let expires_at = asked.expires_at().unwrap_or(row.expires_at).min(latest);
-    let latest_idle = row.last_interacted_at.plus_seconds(lifetimes.idle_seconds);
     let idle = asked.idle_expires_at().unwrap_or(row.idle_expires_at).min(latest_idle);
     (expires_at, idle.min(expires_at))
 }

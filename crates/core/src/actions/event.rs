@@ -54,6 +54,14 @@ fn parameters<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
         .collect()
 }
 
+/// `event.request.body`, where it is a document.
+pub(crate) fn body(sent: &Map<String, Value>) -> Value {
+    sent.iter()
+        .filter(|(name, _)| !SECRET.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
 /// `event.client`.
 pub(crate) fn client(client: &Client) -> Value {
     json!({

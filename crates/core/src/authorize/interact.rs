@@ -28,7 +28,7 @@ use crate::issue::Extras;
 use crate::logs::{self, LogEntry};
 use crate::sessions::start::record_login;
 use crate::sessions::{self, Authenticated, Life, Started, cookie_value, life};
-use crate::users::{self, Checked, Creation, NewUser, check_password};
+use crate::users::{self, Checked, Creation, NewUser, Registered, Registration, check_password};
 use crate::{Core, TenantConfig};
 
 /// How long a login may take, from the request to the last page.
@@ -410,6 +410,8 @@ pub enum LoginResult {
     NotPossible,
     /// Sign-up: the password breaks the policy.
     WeakPassword,
+    /// Sign-up: an Action said no, with this for the person.
+    Told(String),
     /// On to the client, or to the next page.
     Done(Outcome),
 }
@@ -467,16 +469,24 @@ pub async fn submit_signup(
         identity_id: None,
         blocked: None,
     };
-    let row = match users::create(core, ctx, new).await? {
-        Creation::Created(row) => row,
-        Creation::WeakPassword(_) => return Ok(LoginResult::WeakPassword),
-        Creation::Exists | Creation::Invalid(_) => {
-            log_signup(core, ctx, LogCode::SignupFailed, &opened.client, None, "Invalid sign up");
-            return Ok(LoginResult::NotPossible);
-        }
+    let id = ctx.entropy.alphanumeric(24);
+    let transaction = post_login::transaction(&opened.config, &opened.state.request, &id);
+    let registration = Registration {
+        config: Arc::clone(&opened.config),
+        new,
+        client: Some(Arc::clone(&opened.client)),
+        body: doc,
+        transaction: Some(transaction),
     };
-    let user_id = Some(row.user_id.as_str());
-    log_signup(core, ctx, LogCode::Signup, &opened.client, user_id, "Successful signup");
+    let row = match users::register(core, ctx, registration).await? {
+        Registered::Decided(Creation::Created(row)) => row,
+        Registered::Decided(Creation::WeakPassword(_)) => return Ok(LoginResult::WeakPassword),
+        Registered::Refused { user_message: Some(message) } => return Ok(LoginResult::Told(message)),
+        Registered::Decided(Creation::Exists | Creation::Invalid(_))
+        | Registered::Refused { user_message: None } => return Ok(LoginResult::NotPossible),
+    };
+    // Actions may have taken a while.
+    let ctx = &Ctx { now: core.clock.now(), ..ctx.clone() };
     let identity_id = row.user_id.as_str().trim_start_matches("auth0|").to_owned();
     let person = Authenticated {
         user_key: row.user_key,
@@ -488,18 +498,6 @@ pub async fn submit_signup(
         method: "pwd",
     };
     logged_in(core, ctx, opened, person, cookie).await.map(LoginResult::Done)
-}
-
-fn log_signup(
-    core: &Core,
-    ctx: &Ctx,
-    code: LogCode,
-    client: &Client,
-    user_id: Option<&str>,
-    description: &str,
-) {
-    let client_id = Some(client.id.as_str());
-    core.logs.send(ctx, &LogEntry { code, user_id, client_id, description, details: json!({}) });
 }
 
 /// After the credential step.

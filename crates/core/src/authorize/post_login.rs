@@ -210,7 +210,8 @@ fn prompts(request: &Request) -> Vec<&'static str> {
     wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name).collect()
 }
 
-fn transaction(config: &TenantConfig, request: &Request, id: &str) -> Map<String, Value> {
+/// `event.transaction` of an authorization request.
+pub(super) fn transaction(config: &TenantConfig, request: &Request, id: &str) -> Map<String, Value> {
     let front = request.wants_token || request.wants_id_token;
     let protocol = match (request.wants_code, front) {
         (true, false) => "oidc-basic-profile",

@@ -13,7 +13,9 @@ use super::write::Write;
 use super::{Document, Entity, Outcome, Refused, granted};
 use crate::endings::Actor;
 use crate::passwords;
-use crate::users::{Change, Changed, Creation, NewUser, identity_view, view};
+use crate::users::{
+    Change, Changed, Creation, NewUser, Registered, Registration, identity_view, register, view,
+};
 use crate::{Core, TenantConfig};
 
 /// Longest metadata document, in bytes.
@@ -63,6 +65,7 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
     let config = core.tenant(ctx.tenant).await?;
     super::drop_nulls(&mut doc);
     granted!(check_metadata(&doc));
+    let body = doc.clone();
     let mut take = |name: &str| match doc.remove(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -77,17 +80,27 @@ pub async fn create(core: &Core, ctx: &Ctx, write: Write, mut doc: Document) -> 
         return Ok(Err(Refused::property("Must not be empty or contain |", "user_id")));
     }
     let new = NewUser { connection, doc, password: password.map(Secret::new), identity_id: user_id, blocked };
-    let made = crate::users::create(core, ctx, new).await?;
-    let row = match made {
-        Creation::Created(row) => row,
-        Creation::Exists => {
+    let registration =
+        Registration { config: Arc::clone(&config), new, client: None, body, transaction: None };
+    let row = match register(core, ctx, registration).await? {
+        Registered::Decided(Creation::Created(row)) => row,
+        // What the Action would tell a person is not for a machine, and why it said no is in the log.
+        Registered::Refused { .. } => {
+            return Ok(Err(Refused::Invalid {
+                message: "Sandbox error.".to_owned(),
+                code: "auth0_idp_error",
+            }));
+        }
+        Registered::Decided(Creation::Exists) => {
             return Ok(Err(Refused::Exists {
                 message: "The user already exists.".to_owned(),
                 code: Some("auth0_idp_error"),
             }));
         }
-        Creation::WeakPassword(_) => return Ok(Err(weak_password())),
-        Creation::Invalid(property) => return Ok(Err(Refused::property("Missing or invalid", property))),
+        Registered::Decided(Creation::WeakPassword(_)) => return Ok(Err(weak_password())),
+        Registered::Decided(Creation::Invalid(property)) => {
+            return Ok(Err(Refused::property("Missing or invalid", property)));
+        }
     };
     let answer = core
         .store

@@ -42,13 +42,8 @@ pub enum Creation {
 ///
 /// Steps: 1 defaults, 2 policy, 3 hash, 4 identifiers, then the user (a taken identifier rolls all back).
 pub async fn create(core: &Core, ctx: &Ctx, mut new: NewUser) -> Result<Creation, Failure> {
-    if let Some(fault) = complete(&mut new) {
-        return Ok(Creation::Invalid(fault));
-    }
-    if let Some(password) = &new.password
-        && !passwords::is_acceptable(&new.connection, password.expose())
-    {
-        return Ok(Creation::WeakPassword(passwords::check_policy(&new.connection, password.expose())));
+    if let Some(decided) = judge(&mut new) {
+        return Ok(decided);
     }
     let hash = match &new.password {
         Some(password) => Some(core.passwords.hash(password).await?),
@@ -68,6 +63,16 @@ pub async fn create(core: &Core, ctx: &Ctx, mut new: NewUser) -> Result<Creation
         Err(Failure::Conflict) => Ok(Creation::Exists),
         Err(failure) => Err(failure),
     }
+}
+
+/// What can be judged without a database, once the defaults are filled in: a refusal, or nothing.
+pub(super) fn judge(new: &mut NewUser) -> Option<Creation> {
+    if let Some(fault) = complete(new) {
+        return Some(Creation::Invalid(fault));
+    }
+    let password = new.password.as_ref()?;
+    (!passwords::is_acceptable(&new.connection, password.expose()))
+        .then(|| Creation::WeakPassword(passwords::check_policy(&new.connection, password.expose())))
 }
 
 async fn insert(

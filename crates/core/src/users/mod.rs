@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod link;
 mod login;
+mod register;
 mod update;
 mod view;
 
@@ -13,6 +14,7 @@ pub use create::{Creation, NewUser, create, signup_document};
 pub use delete::delete;
 pub use link::{link, unlink};
 pub use login::{Checked, check_password};
+pub use register::{Registered, Registration, register};
 pub(crate) use update::merge_metadata;
 pub use update::{Change, Changed, update};
 pub(crate) use view::{identity_view, view};

@@ -117,9 +117,7 @@ pub(crate) async fn merge_metadata(
     let before: Map<String, Value> = serde_json::from_str(&row.doc).unwrap_or_default();
     let mut doc = before.clone();
     for (name, change) in [("user_metadata", user_metadata), ("app_metadata", app_metadata)] {
-        if !change.is_empty() {
-            merge(&mut doc, name, Some(&Value::Object(change.clone())));
-        }
+        merge_keys(&mut doc, name, change);
     }
     if doc == before {
         return Ok(true);
@@ -175,6 +173,13 @@ fn apply(doc: &mut Map<String, Value>, change: &Change) -> Option<&'static str> 
     merge(doc, "user_metadata", change.user_metadata.as_ref());
     merge(doc, "app_metadata", change.app_metadata.as_ref());
     None
+}
+
+/// Sets single keys of a metadata document; `null` removes one.
+pub(super) fn merge_keys(doc: &mut Map<String, Value>, name: &str, set: &Map<String, Value>) {
+    if !set.is_empty() {
+        merge(doc, name, Some(&Value::Object(set.clone())));
+    }
 }
 
 fn merge(doc: &mut Map<String, Value>, name: &str, change: Option<&Value>) {

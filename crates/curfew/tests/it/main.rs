@@ -73,6 +73,8 @@ mod refresh;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod registration;
+#[cfg(test)]
 mod session_limit;
 #[cfg(test)]
 mod session_management;

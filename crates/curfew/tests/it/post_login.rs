@@ -345,6 +345,14 @@ in_a_box! {
         assert_eq!((&session["expires_at"], &session["idle_expires_at"]), (&expected, &expected));
         assert_eq!(session["cookie"], json!({"mode": "non-persistent"}));
         assert_eq!(session["session_metadata"], json!({"device": "tv"}));
+        // What was not given to the full is said, once.
+        let warned = scene.curfew.logs("w").await;
+        assert_eq!((warned.len(), &warned[0]["user_id"]), (1, &json!(scene.ada.user_id)));
+        let details = &warned[0]["details"];
+        assert_eq!(details["session_id"], session["id"]);
+        let limit = scene.curfew.now().plus_seconds(86_400).iso();
+        assert_eq!(details["idle_expires_at"]["limit"], json!(limit));
+        assert!(details.get("expires_at").is_none(), "{details}");
         scene.double.asks("one", &[("session.setMetadata", json!(["not a key", "x"]))]);
         let silent = browser.authorize_silently(&scene.spa, &[]).await.expect(302);
         assert_eq!(silent.error().as_deref(), Some("access_denied"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Application, Browser, CALLBACK, CONNECTION, Curfew, PASSWORD, Tokens};
 
-async fn post(curfew: &Curfew, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(curfew: &Curfew, path: &str, body: &Value) -> Answer {
     let request = Request::post(path)
         .header(CONTENT_TYPE, "application/json")
         .header(ORIGIN, "https://app.example")
@@ -15,7 +15,7 @@ async fn post(curfew: &Curfew, path: &str, body: &Value) -> Answer {
     curfew.send(request.unwrap()).await
 }
 
-fn body(application: &Application, more: Value) -> Value {
+pub(crate) fn body(application: &Application, more: Value) -> Value {
     let mut body =
         json!({"client_id": application.client_id, "connection": CONNECTION, "password": PASSWORD});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -23,7 +23,7 @@ fn body(application: &Application, more: Value) -> Value {
 }
 
 /// Opens the sign-up page and sends it.
-async fn sign_up(browser: &Browser, application: &Application, fields: &[(&str, &str)]) -> Answer {
+pub(crate) async fn sign_up(browser: &Browser, application: &Application, fields: &[(&str, &str)]) -> Answer {
     let to_page = browser.authorize(application, &[("screen_hint", "signup")]).await.expect(302);
     assert!(to_page.leads_to("u/signup"));
     let page = browser.get(to_page.location().unwrap()).await.expect(200);
@@ -34,7 +34,7 @@ async fn sign_up(browser: &Browser, application: &Application, fields: &[(&str, 
 }
 
 /// What differs between two pages that say the same: state, token and nonce.
-fn said(answer: &Answer) -> String {
+pub(crate) fn said(answer: &Answer) -> String {
     let page = answer.text();
     let lines =
         page.lines().filter(|line| !line.contains("name=\"state\"") && !line.contains("name=\"csrf\""));

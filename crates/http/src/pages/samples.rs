@@ -90,6 +90,7 @@ pub(crate) fn each(words: &Words<'_>, visit: &mut dyn FnMut(&'static str, &dyn P
     visit("signup-wrong", &wrong);
     let refused = SignupPage { email: words.person, errors: &[FormFault::NotPossible], ..signup };
     visit("signup-refused", &refused);
+    visit("signup-told", &SignupPage { message: Some(words.client), ..refused });
 
     let scopes = [
         ConsentScope { name: "openid", description: None },

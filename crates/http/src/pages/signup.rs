@@ -24,6 +24,8 @@ pub struct SignupPage<'a> {
     pub password_rules: PasswordRules,
     /// What was wrong with the form.
     pub errors: &'a [FormFault],
+    /// What an Action says to the person, in place of what is said of the form as a whole.
+    pub message: Option<&'a str>,
     /// The login page, for those who have an account.
     pub login_url: Option<&'a str>,
     /// The application's name.

@@ -7,8 +7,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use curfew_core::users::{self, Creation, NewUser};
-use curfew_model::config::Connection;
+use curfew_core::TenantConfig;
+use curfew_core::users::{self, Creation, NewUser, Registered, Registration};
+use curfew_model::config::{Client, Connection};
 use curfew_model::{ClientId, Ctx, LogCode, Secret};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -43,15 +44,21 @@ fn text<'a>(doc: &'a Document, name: &str) -> &'a str {
     doc.get(name).and_then(Value::as_str).unwrap_or("")
 }
 
-async fn connection(app: &App, ctx: &Ctx, doc: &Document) -> Result<Option<(Connection, bool)>, Response> {
+/// What a request is about.
+struct Place {
+    config: Arc<TenantConfig>,
+    client: Arc<Client>,
+    connection: Connection,
+}
+
+async fn connection(app: &App, ctx: &Ctx, doc: &Document) -> Result<Option<Place>, Response> {
     let id = ClientId(text(doc, "client_id").to_owned());
     let (config, client) =
         app.core.configuration(ctx.tenant, &id).await.map_err(|failure| oauth::failure(&failure))?;
     let Some(client) = client else { return Ok(None) };
-    let says_exists = config.settings.flags.enable_public_signup_user_exists_error;
     let found = config.connection_by_name(text(doc, "connection"));
     let found = found.filter(|c| c.strategy == "auth0" && c.epoch_for(&client.id).is_some());
-    Ok(found.map(|connection| (connection.clone(), says_exists)))
+    Ok(found.cloned().map(|connection| Place { config, client, connection }))
 }
 
 /// `POST /dbconnections/signup`.
@@ -67,8 +74,8 @@ pub(super) async fn signup(
         &std::iter::once(("client_id".to_owned(), text(&doc, "client_id").to_owned())).collect(),
     );
     let mut response = match connection(&app, &ctx, &doc).await {
-        Ok(Some((connection, says_exists))) if !connection.doc.options.disable_signup => {
-            create(&app, &ctx, &doc, connection, says_exists).await
+        Ok(Some(place)) if !place.connection.doc.options.disable_signup => {
+            create(&app, &ctx, doc, place).await
         }
         Ok(Some(_)) => bad_request("public_signup", "Public signup is disabled"),
         Ok(None) => bad_request("invalid_request", "The connection is not available for this client"),
@@ -78,22 +85,45 @@ pub(super) async fn signup(
     response
 }
 
-async fn create(app: &App, ctx: &Ctx, doc: &Document, connection: Connection, says_exists: bool) -> Response {
-    let password = text(doc, "password");
+/// What is said when an Action said no and nothing else, or failed.
+const ACTION_REFUSED: &str = "Something went wrong, please try again later";
+
+/// As Auth0 shapes it, but that the Action's reason stays in the log: it may be none of the caller's business.
+fn extensibility_error(user_message: Option<&str>) -> Response {
+    let message = user_message.unwrap_or(ACTION_REFUSED);
+    let body = json!({
+        "name": "InternalExtensibilityError",
+        "code": "extensibility_error",
+        "message": message,
+        "friendly_message": message,
+        "description": message,
+        "fromSandbox": true,
+        "statusCode": 400,
+    });
+    json_response(StatusCode::BAD_REQUEST, body.to_string())
+}
+
+async fn create(app: &App, ctx: &Ctx, doc: Document, place: Place) -> Response {
+    let password = text(&doc, "password");
     if password.is_empty() {
         return bad_request("invalid_request", "Missing required parameter: password");
     }
+    let Place { config, client, connection } = place;
+    let says_exists = config.settings.flags.enable_public_signup_user_exists_error;
     let new = NewUser {
         connection,
-        doc: users::signup_document(doc),
+        doc: users::signup_document(&doc),
         password: Some(Secret::new(password.to_owned())),
         identity_id: None,
         blocked: None,
     };
-    let client_id = text(doc, "client_id");
-    match users::create(&app.core, ctx, new).await {
-        Ok(Creation::Created(row)) => {
-            log(app, ctx, LogCode::Signup, Some(row.user_id.as_str()), client_id, "");
+    let registration = Registration { config, new, client: Some(client), body: doc, transaction: None };
+    let registered = match users::register(&app.core, ctx, registration).await {
+        Ok(registered) => registered,
+        Err(failure) => return oauth::failure(&failure),
+    };
+    match registered {
+        Registered::Decided(Creation::Created(row)) => {
             let stored: Document = serde_json::from_str(&row.doc).unwrap_or_default();
             let mut body = Document::new();
             body.insert("_id".to_owned(), json!(row.user_id.as_str().trim_start_matches("auth0|")));
@@ -115,16 +145,14 @@ async fn create(app: &App, ctx: &Ctx, doc: &Document, connection: Connection, sa
             }
             json_response(StatusCode::OK, Value::Object(body).to_string())
         }
-        Ok(Creation::WeakPassword(rules)) => weak_password(&rules),
-        Ok(Creation::Exists) if says_exists => {
-            log(app, ctx, LogCode::SignupFailed, None, client_id, "The user already exists.");
+        Registered::Decided(Creation::WeakPassword(rules)) => weak_password(&rules),
+        Registered::Decided(Creation::Exists) if says_exists => {
             bad_request("user_exists", "The user already exists.")
         }
-        Ok(Creation::Exists | Creation::Invalid(_)) => {
-            log(app, ctx, LogCode::SignupFailed, None, client_id, "Invalid sign up");
+        Registered::Decided(Creation::Exists | Creation::Invalid(_)) => {
             bad_request("invalid_signup", "Invalid sign up")
         }
-        Err(failure) => oauth::failure(&failure),
+        Registered::Refused { user_message } => extensibility_error(user_message.as_deref()),
     }
 }
 

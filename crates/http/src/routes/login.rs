@@ -220,7 +220,7 @@ fn render_signup(
     visit: &Visit,
     status: StatusCode,
     (email, username): (&str, &str),
-    errors: &[FormFault],
+    (errors, message): (&[FormFault], Option<&str>),
 ) -> Response {
     let login_url = with_query(&own_url(ctx, "u/login"), &[("state", &visit.sealed)]);
     let needs_username = interact::connections(&visit.opened).any(|c| c.doc.options.requires_username);
@@ -232,6 +232,7 @@ fn render_signup(
         username: needs_username.then_some(username),
         password_rules: password_rules(visit),
         errors,
+        message,
         login_url: Some(&login_url),
         client_name: Some(&visit.opened.client.doc.name),
         form_ends_at: &form_ends_at(visit),
@@ -250,7 +251,7 @@ pub(super) async fn show_signup(
         Ok(visit) if visit.opened.state.is_consent() => render_consent(&app, &ctx, &visit).await,
         Ok(visit) => {
             let hint = visit.opened.state.request.login_hint.clone().unwrap_or_default();
-            render_signup(&ctx, &visit, StatusCode::OK, (&hint, ""), &[])
+            render_signup(&ctx, &visit, StatusCode::OK, (&hint, ""), (&[], None))
         }
         Err(response) => response,
     }
@@ -281,31 +282,33 @@ pub(super) async fn submit_signup(
             &visit,
             StatusCode::BAD_REQUEST,
             (&email, &username),
-            &[FormFault::EmailInvalid],
+            (&[FormFault::EmailInvalid], None),
         );
     }
     let asks_username = interact::connections(&visit.opened).any(|c| c.doc.options.requires_username);
     if asks_username && curfew_core::users::normalize_username(&username).is_none() {
         let faults = [FormFault::UsernameInvalid];
-        return render_signup(&ctx, &visit, StatusCode::BAD_REQUEST, (&email, &username), &faults);
+        return render_signup(&ctx, &visit, StatusCode::BAD_REQUEST, (&email, &username), (&faults, None));
     }
     let cookie = cookies::session(&headers, &ctx);
     let transaction = visit.transaction();
     let result = interact::submit_signup(&app.core, &ctx, copy(&visit.opened), doc, password, cookie).await;
-    let fault = match result {
+    let (fault, message) = match result {
         Ok(LoginResult::Done(outcome)) => {
             return visit.look.outcome(&ctx, &headers, outcome, Some(&transaction));
         }
-        Ok(LoginResult::WeakPassword) => FormFault::PasswordTooWeak,
-        Ok(_) => FormFault::NotPossible,
+        Ok(LoginResult::WeakPassword) => (FormFault::PasswordTooWeak, None),
+        Ok(LoginResult::Told(message)) => (FormFault::NotPossible, Some(message)),
+        Ok(_) => (FormFault::NotPossible, None),
         Err(failure @ Failure::Busy { .. }) => {
             return busy(&failure, |status| {
-                render_signup(&ctx, &visit, status, (&email, &username), &[FormFault::Busy])
+                render_signup(&ctx, &visit, status, (&email, &username), (&[FormFault::Busy], None))
             });
         }
         Err(failure) => return visit.look.failure(&ctx, &failure),
     };
-    render_signup(&ctx, &visit, StatusCode::BAD_REQUEST, (&email, &username), &[fault])
+    let said = (&[fault][..], message.as_deref());
+    render_signup(&ctx, &visit, StatusCode::BAD_REQUEST, (&email, &username), said)
 }
 
 async fn render_consent(app: &App, ctx: &Ctx, visit: &Visit) -> Response {
