@@ -5,35 +5,24 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import * as openid from 'openid-client';
-import { newPerson, openBrowser } from '../lib/browser.mjs';
-import { codeFlow, discover } from '../lib/code-flow.mjs';
-import { startCurfew } from '../lib/curfew.mjs';
+import { openApplication, signingIn } from '../lib/application.mjs';
 import { onEachEngine } from '../lib/engines.mjs';
-import { createMachineClient, createUser, createWebClient } from '../lib/setup.mjs';
-import { blank, openSite } from '../lib/site.mjs';
+import { createMachineClient, createUser } from '../lib/setup.mjs';
 
 const article = (name) => readFileSync(join(import.meta.dirname, '../fixtures', name), 'utf8');
 
 onEachEngine("the articles' Actions", (engine) => {
+  let application;
   let curfew;
   let management;
-  let browser;
-  let site;
-  let client;
-  let configuration;
+  let signIn;
+  let silent;
   before(async () => {
-    curfew = await startCurfew(engine);
-    ({ management } = curfew);
-    browser = await openBrowser();
-    site = await openSite('app.localhost', blank);
-    client = await createWebClient(curfew, site.origin);
-    configuration = await discover(curfew, client);
+    application = await openApplication(engine);
+    ({ curfew, management } = application);
+    ({ signIn, silent } = signingIn(application, { scope: 'openid offline_access' }));
   });
-  after(async () => {
-    await browser?.close();
-    await site?.close();
-    await curfew?.stop();
-  });
+  after(() => application?.close());
 
   /** Makes an Action, deploys it when it is built, and has it alone run after logins. */
   async function bind(action) {
@@ -49,19 +38,6 @@ onEachEngine("the articles' Actions", (engine) => {
     const bindings = [{ ref: { type: 'action_id', value: id }, display_name: action.name }];
     await management.actions.triggers.bindings.updateMany('post-login', { bindings });
   }
-
-  const flow = (person, parameters) => codeFlow(configuration, person, { redirect_uri: `${site.origin}/callback`, scope: 'openid offline_access', ...parameters });
-
-  async function signIn(t, user) {
-    const person = await newPerson(browser, t);
-    const { tokens } = await flow(person, { user });
-    return { person, tokens, sid: tokens.claims().sid };
-  }
-
-  const silent = ({ person }) => flow(person, { prompt: 'none' }).then(() => true, (error) => {
-    assert.equal(error.error, 'login_required');
-    return false;
-  });
 
   const sessions = async ({ user_id: id }) => (await management.users.sessions.list(id)).response.sessions.map((session) => session.id);
 
@@ -93,7 +69,7 @@ onEachEngine("the articles' Actions", (engine) => {
     const first = await lastActive();
     assert.ok(Math.abs(Date.now() - Date.parse(first)) < 60_000, first);
     assert.equal(await silent(who), true);
-    await openid.refreshTokenGrant(configuration, who.tokens.refresh_token);
+    await openid.refreshTokenGrant(application.configuration, who.tokens.refresh_token);
     assert.equal(await lastActive(), first);
   });
 });

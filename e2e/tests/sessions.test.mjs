@@ -3,50 +3,26 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import * as openid from 'openid-client';
-import { newPerson, openBrowser } from '../lib/browser.mjs';
-import { codeFlow, discover } from '../lib/code-flow.mjs';
-import { startCurfew } from '../lib/curfew.mjs';
+import { openApplication, signingIn } from '../lib/application.mjs';
 import { onEachEngine } from '../lib/engines.mjs';
-import { createApi, createUser, createWebClient } from '../lib/setup.mjs';
-import { blank, openSite } from '../lib/site.mjs';
+import { createApi, createUser } from '../lib/setup.mjs';
 
 onEachEngine('sessions and refresh tokens', (engine) => {
+  let application;
   let curfew;
   let management;
-  let browser;
-  let site;
   let client;
   let configuration;
   let api;
+  let signIn;
+  let silent;
   before(async () => {
-    curfew = await startCurfew(engine);
-    ({ management } = curfew);
-    browser = await openBrowser();
-    site = await openSite('app.localhost', blank);
-    client = await createWebClient(curfew, site.origin);
-    configuration = await discover(curfew, client);
+    application = await openApplication(engine);
+    ({ curfew, management, client, configuration } = application);
     api = await createApi(curfew);
+    ({ signIn, silent } = signingIn(application, { audience: api.identifier, scope: 'openid offline_access read:things' }));
   });
-  after(async () => {
-    await browser?.close();
-    await site?.close();
-    await curfew?.stop();
-  });
-
-  const flow = (person, parameters) => codeFlow(configuration, person, { redirect_uri: `${site.origin}/callback`, audience: api.identifier, scope: 'openid offline_access read:things', ...parameters });
-
-  /** `user` in a browser of their own: the browser, the tokens, and the id of the session. */
-  async function signIn(t, user) {
-    const person = await newPerson(browser, t);
-    const { tokens } = await flow(person, { user });
-    return { person, tokens, sid: tokens.claims().sid };
-  }
-
-  /** Whether the session still answers silently. */
-  const silent = ({ person }) => flow(person, { prompt: 'none' }).then(() => true, (error) => {
-    assert.equal(error.error, 'login_required');
-    return false;
-  });
+  after(() => application?.close());
 
   /** Whether the refresh token still answers. */
   const refreshes = ({ tokens }) => openid.refreshTokenGrant(configuration, tokens.refresh_token).then(() => true, (error) => {
