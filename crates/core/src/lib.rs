@@ -71,6 +71,8 @@ pub struct Core {
     pub builder: Arc<dyn actions::Builder>,
     /// Wakes this node's builds.
     pub(crate) builds_due: tokio::sync::Notify,
+    /// Wakes this node's runs of Actions that nobody waits for.
+    pub(crate) runs_due: tokio::sync::Notify,
 }
 
 impl Core {
@@ -100,6 +102,7 @@ impl Core {
             runner: Arc::new(actions::NoRunner),
             builder: Arc::new(actions::NoBuilder),
             builds_due: tokio::sync::Notify::new(),
+            runs_due: tokio::sync::Notify::new(),
         }
     }
 

@@ -4,8 +4,8 @@ use curfew_model::{
     ClientId, Ctx, EndingCause, EndingId, Failure, FamilyId, GrantKey, SessionKey, Sid, Timestamp, UserKey,
 };
 use curfew_store::{
-    Lane, Tx, action_executions, action_packages, codes, deliveries, endings as ending_store, event_streams,
-    families, logs, sessions, users,
+    Lane, Tx, action_executions, action_packages, action_runs, codes, deliveries, endings as ending_store,
+    event_streams, families, logs, sessions, users,
 };
 use futures_util::future::BoxFuture;
 
@@ -33,6 +33,8 @@ const EVENTS_KEPT_SECONDS: i64 = 7 * 86_400;
 const HOURS_KEPT_SECONDS: i64 = 31 * 86_400;
 /// How long packages of Actions are kept that nothing stands on: longer than a build takes.
 const PACKAGES_KEPT_SECONDS: i64 = 86_400;
+/// How long Actions that nobody waits for wait themselves.
+const RUNS_KEPT_SECONDS: i64 = 86_400;
 /// How long it is kept what they compile to; it is compiled anew when it is needed.
 const BYTECODE_KEPT_SECONDS: i64 = 30 * 86_400;
 /// How long a node that says nothing is remembered; its guards' leases are over after a minute.
@@ -190,7 +192,16 @@ async fn sweep_actions(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
             Box::pin(async move {
                 let unused = ctx.now.plus_seconds(-PACKAGES_KEPT_SECONDS);
                 let compiled = ctx.now.plus_seconds(-BYTECODE_KEPT_SECONDS);
-                Ok(action_packages::purge(tx, ctx.tenant, unused).await?
+                let late = ctx.now.plus_seconds(-RUNS_KEPT_SECONDS);
+                let forgotten = action_runs::forget(tx, ctx.tenant, late).await?;
+                if forgotten > 0 {
+                    tracing::error!(
+                        forgotten,
+                        "Actions that nobody waits for had no turn for a day; they are left out"
+                    );
+                }
+                Ok(forgotten
+                    + action_packages::purge(tx, ctx.tenant, unused).await?
                     + action_packages::purge_bytecode(tx, ctx.tenant, compiled).await?)
             })
         })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use curfew_actions::{Pool, PoolConfig, WorkerCommand};
 use curfew_core::Core;
-use curfew_core::actions::{Builds, Runner};
+use curfew_core::actions::{Builds, Runner, Runs};
 use curfew_core::deliveries::{self, Courier};
 use curfew_core::management::seed::{Seed, Seeded, first_clients, seed};
 use curfew_core::passwords::Passwords;
@@ -236,6 +236,10 @@ impl Server {
             let builds = Builds::new(Arc::clone(&core), job_ctx(&core, &self.issuer));
             async move { builds.run(std::future::pending()).await }
         });
+        let runs = tokio::spawn({
+            let runs = Runs::new(Arc::clone(&core), job_ctx(&core, &self.issuer));
+            async move { runs.run(std::future::pending()).await }
+        });
         let shutdown = {
             let core = Arc::clone(&core);
             async move {
@@ -245,6 +249,9 @@ impl Server {
             }
         };
         server::run(self.listener, self.tls, self.own.router(), self.limits, shutdown).await;
+        // What is under way is given back by its lease, and fails for no worker's end.
+        runs.abort();
+        let _ = runs.await;
         self.workers.close().await;
         // A build that is under way is given back by its lease.
         for job in [sweeper, feed, hints, confined, builds] {

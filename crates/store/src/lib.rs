@@ -11,6 +11,7 @@ pub mod access;
 pub mod action_executions;
 pub mod action_modules;
 pub mod action_packages;
+pub mod action_runs;
 pub mod actions;
 pub mod changes;
 pub mod client_grants;
@@ -52,6 +53,7 @@ const STATEMENTS: &[&[&Statement]] = &[
     action_executions::ALL,
     action_modules::ALL,
     action_packages::ALL,
+    action_runs::ALL,
     actions::ALL,
     changes::ALL,
     client_grants::ALL,

@@ -38,6 +38,7 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0007_ending_policies.sql"),
     },
     Migration { number: 8, name: "actions", sql: include_str!("../migrations/0008_actions.sql") },
+    Migration { number: 9, name: "action runs", sql: include_str!("../migrations/0009_action_runs.sql") },
 ];
 
 /// How often a node looks again after another node got ahead of it.

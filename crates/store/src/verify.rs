@@ -200,6 +200,9 @@ statements! {
     /// What ran ended after it had begun, in one of the ways that are known.
     pub EXECUTIONS_AWRY = "select count(*) from action_executions where updated_at < created_at \
         or status not in ('final', 'partial', 'canceled', 'suspended')";
+    /// What is to run waits at a trigger that nobody waits for, and no less than from its beginning.
+    pub RUNS_AWRY = "select count(*) from action_runs where due_at < created_at or attempts < 0 \
+        or trigger_id not in ('post-user-registration', 'post-change-password')";
     /// A stream goes with its client.
     pub STREAMS_WITHOUT_CLIENT = "select count(*) from signal_streams s where not exists (select 1 from clients c \
         where c.tenant = s.tenant and c.client_id = s.client_id)";

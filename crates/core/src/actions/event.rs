@@ -54,6 +54,16 @@ fn parameters<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
         .collect()
 }
 
+/// `event.request` of what runs when the request is over: who asked, and from where.
+pub(crate) fn origin(ctx: &Ctx) -> Value {
+    let mut request = request(ctx, std::iter::empty(), std::iter::empty());
+    if let Some(request) = request.as_object_mut() {
+        request.remove("body");
+        request.remove("query");
+    }
+    request
+}
+
 /// `event.request.body`, where it is a document.
 pub(crate) fn body(sent: &Map<String, Value>) -> Value {
     sent.iter()

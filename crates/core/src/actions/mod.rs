@@ -13,8 +13,10 @@ pub mod executions;
 pub(crate) mod pipeline;
 mod program;
 mod runner;
+pub(crate) mod runs;
 pub(crate) mod secrets;
 
 pub use build::{BuildError, BuildFailure, Builder, Builds, Built, Draft, NoBuilder, Packages};
 pub use program::{Bound, BoundAction, Program};
 pub use runner::{ActionError, ConsoleLine, DEPTH_MAX, Execution, FetchRecord, Finished, NoRunner, Runner};
+pub use runs::Runs;

@@ -44,6 +44,8 @@ pub(crate) struct Run {
     pub stop: Stop,
     /// The record, for the log row of the flow.
     pub execution_id: String,
+    /// Whether nothing has run, since there was no worker for the first of them.
+    pub unbegun: bool,
 }
 
 /// Where a run begins.
@@ -80,7 +82,7 @@ pub(crate) async fn run(
         },
     };
     let until = Instant::now() + core.runner.trigger_time();
-    let mut stop = Stop::Through;
+    let (mut stop, mut unbegun) = (Stop::Through, false);
     for (place, action) in bound.iter().enumerate().skip(first) {
         if let Some(transaction) = event.get_mut("transaction").and_then(Value::as_object_mut) {
             transaction.insert("metadata".to_owned(), Value::Object(effects.transaction_metadata.clone()));
@@ -106,6 +108,7 @@ pub(crate) async fn run(
         record.ran(action, started_at, &finished);
         if let Err(error) = &finished.result {
             tell_failure(core, ctx, action, error, &execution_id, who);
+            unbegun = place == first && *error == ActionError::Busy;
             stop = Stop::Failed;
             break;
         }
@@ -125,7 +128,7 @@ pub(crate) async fn run(
         Stop::Failed => Status::Partial,
     };
     record.send(core, ctx, status, who);
-    Ok(Run { effects, stop, execution_id })
+    Ok(Run { effects, stop, execution_id, unbegun })
 }
 
 /// Whether the code, or a module of it, has the word in it at all.

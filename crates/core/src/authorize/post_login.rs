@@ -264,7 +264,7 @@ async fn conclude(
     ran: Run,
     (user_id, transaction): (UserId, String),
 ) -> Result<Judged, Failure> {
-    let Run { mut effects, stop, execution_id } = ran;
+    let Run { mut effects, stop, execution_id, .. } = ran;
     let url = effects.redirect.take();
     let mut no = match stop {
         Stop::Through => None,

@@ -152,7 +152,7 @@ async fn actions(
     });
     let who = (None, Some(&client.id));
     let from = (trigger, From::Start);
-    let Run { mut effects, stop, execution_id } =
+    let Run { mut effects, stop, execution_id, .. } =
         pipeline::run(core, ctx, config, from, event, Effects::default(), who).await?;
     match (stop, effects.denied.take()) {
         (Stop::Through, _) => {

@@ -90,7 +90,7 @@ pub(super) async fn run(request: &Request<'_>, about: &About<'_>) -> Result<Deci
     let from = (ActionTrigger::PostLogin, From::Start);
     let who = (Some(&user_id), Some(&client.id));
     let ran = pipeline::run(core, ctx, config, from, event, Effects::default(), who).await?;
-    let Run { mut effects, stop, execution_id } = ran;
+    let Run { mut effects, stop, execution_id, .. } = ran;
     let ctx = Ctx { now: core.clock.now(), ..(*ctx).clone() };
     let no = match stop {
         Stop::Through => None,

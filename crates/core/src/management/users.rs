@@ -263,6 +263,7 @@ pub async fn update(
         Some(password) => Some(core.passwords.hash(password).await?),
     };
     // 3
+    let wakes = password_hash.is_some();
     let change = Change { attributes: sent, user_metadata, app_metadata, blocked, password_hash };
     let lane = if ends_access(&change) { Lane::Endings } else { Lane::Ordinary };
     let args = (ctx.clone(), write, row.user_key, change, connection, config);
@@ -272,7 +273,7 @@ pub async fn update(
             Box::pin(async move {
                 write.log(tx, ctx).await?;
                 let actor = write.caller.actor();
-                match crate::users::update(tx, ctx, connection, key, change, &actor).await? {
+                match crate::users::update(tx, ctx, config, connection, key, change, &actor).await? {
                     Changed::Updated(_) => {
                         read(tx, config, key).await.map(|user| user.ok_or(Refused::Inexistent(Entity::User)))
                     }
@@ -284,6 +285,9 @@ pub async fn update(
             })
         })
         .await;
+    if wakes && changed.as_ref().is_ok_and(Result::is_ok) {
+        core.runs_due.notify_one();
+    }
     match changed {
         Err(Failure::Conflict) => {
             Ok(Err(Refused::exists("The specified new email or username already exists")))

@@ -1,14 +1,17 @@
 //! How a user is made: by the Management API, or by signing up.
 
-use curfew_model::config::Connection;
-use curfew_model::{Ctx, Failure, Secret, UserId, UserKey};
+use std::sync::Arc;
+
+use curfew_model::config::{ActionTrigger, Connection};
+use curfew_model::{ClientId, Ctx, Failure, Secret, UserId, UserKey};
 use curfew_store::users::{self, UserRow};
 use curfew_store::{Lane, Tx};
 use serde_json::{Map, Value, json};
 
 use super::{identifiers_of, normalize_email};
+use crate::actions::{event, runs};
 use crate::changes::{self, Change, UserChange};
-use crate::{Core, passwords};
+use crate::{Core, TenantConfig, passwords};
 
 /// A user that is to be.
 #[derive(Debug, Clone)]
@@ -38,10 +41,31 @@ pub enum Creation {
     Invalid(&'static str),
 }
 
-/// Makes a user. The password is hashed before the transaction.
+/// What runs when the user is there.
+#[derive(Debug, Clone)]
+pub(super) struct After {
+    /// The tenant's configuration.
+    pub config: Arc<TenantConfig>,
+    /// `event`, without `user`.
+    pub event: Value,
+    /// Where somebody signs up.
+    pub client_id: Option<ClientId>,
+}
+
+/// Makes a user, past all Actions. The password is hashed before the transaction.
 ///
 /// Steps: 1 defaults, 2 policy, 3 hash, 4 identifiers, then the user (a taken identifier rolls all back).
-pub async fn create(core: &Core, ctx: &Ctx, mut new: NewUser) -> Result<Creation, Failure> {
+pub async fn create(core: &Core, ctx: &Ctx, new: NewUser) -> Result<Creation, Failure> {
+    create_with(core, ctx, new, None).await
+}
+
+/// The same, with what runs when the user is there.
+pub(super) async fn create_with(
+    core: &Core,
+    ctx: &Ctx,
+    mut new: NewUser,
+    after: Option<After>,
+) -> Result<Creation, Failure> {
     if let Some(decided) = judge(&mut new) {
         return Ok(decided);
     }
@@ -51,15 +75,21 @@ pub async fn create(core: &Core, ctx: &Ctx, mut new: NewUser) -> Result<Creation
     };
     let user_key = UserKey::generate(&*ctx.entropy);
     let identity_id = new.identity_id.clone().unwrap_or_else(|| ctx.entropy.hex(24));
-    let arguments = (ctx.clone(), new, hash, user_key, identity_id);
+    let followed = after.is_some();
+    let arguments = (ctx.clone(), new, hash, user_key, identity_id, after);
     let created = core
         .store
-        .transact(Lane::Ordinary, arguments, |tx, (ctx, new, hash, user_key, identity_id)| {
-            Box::pin(insert(tx, ctx, new, hash.as_deref(), *user_key, identity_id))
+        .transact(Lane::Ordinary, arguments, |tx, (ctx, new, hash, user_key, identity_id, after)| {
+            Box::pin(insert(tx, ctx, new, hash.as_deref(), (*user_key, identity_id), after.as_ref()))
         })
         .await;
     match created {
-        Ok(row) => Ok(Creation::Created(Box::new(row))),
+        Ok(row) => {
+            if followed {
+                core.runs_due.notify_one();
+            }
+            Ok(Creation::Created(Box::new(row)))
+        }
         Err(Failure::Conflict) => Ok(Creation::Exists),
         Err(failure) => Err(failure),
     }
@@ -80,8 +110,8 @@ async fn insert(
     ctx: &Ctx,
     new: &NewUser,
     hash: Option<&str>,
-    user_key: UserKey,
-    identity_id: &str,
+    (user_key, identity_id): (UserKey, &str),
+    after: Option<&After>,
 ) -> Result<UserRow, Failure> {
     let user_id = UserId(format!("auth0|{identity_id}"));
     let doc = Value::Object(new.doc.clone()).to_string();
@@ -111,6 +141,12 @@ async fn insert(
     let identities = users::identities(tx, ctx.tenant, &user_key).await?;
     let user = changes::User::of(&row, &identities)?;
     changes::record(tx, ctx, &Change::User(UserChange::Created { user })).await?;
+    if let Some(After { config, event, client_id }) = after {
+        let mut event = event.clone();
+        event["user"] = event::user(config, &row, &identities)?;
+        let about = (&row.user_id, client_id.as_ref());
+        runs::plan(tx, ctx, ActionTrigger::PostUserRegistration, event, about).await?;
+    }
     Ok(row)
 }
 

@@ -1,4 +1,5 @@
-//! How somebody becomes a user who signs up, or whom an administrator makes: past the Actions of pre-user-registration.
+//! How somebody becomes a user who signs up, or whom an administrator makes: past the Actions of pre-user-registration, and
+//! with those of post-user-registration behind it.
 //!
 //! They run whether or not somebody has the address already: what is there is found out where the row is written, and a
 //! sign-up looks the same until then.
@@ -9,10 +10,10 @@ use curfew_model::config::{ActionTrigger, Client};
 use curfew_model::{Ctx, Failure, LogCode, UserId};
 use serde_json::{Map, Value, json};
 
-use super::create::{self, Creation, NewUser};
+use super::create::{self, After, Creation, NewUser};
 use crate::actions::commands::{Denied, Effects};
-use crate::actions::event;
 use crate::actions::pipeline::{self, From, Run, Stop};
+use crate::actions::{event, runs};
 use crate::logs::LogEntry;
 use crate::{Core, TenantConfig};
 
@@ -58,16 +59,17 @@ pub async fn register(core: &Core, ctx: &Ctx, registration: Registration) -> Res
         return Ok(decide(core, ctx, client.as_deref(), (decided, None)));
     }
     if config.actions.at(ActionTrigger::PreUserRegistration).is_empty() {
-        let decided = create::create(core, ctx, new).await?;
+        let after = after(ctx, &config, &new, client.as_deref(), transaction);
+        let decided = create::create_with(core, ctx, new, after).await?;
         return Ok(decide(core, ctx, client.as_deref(), (decided, None)));
     }
     // 2
-    let event = event_of(ctx, &new, client.as_deref(), &body, transaction);
+    let event = event_of(ctx, &new, client.as_deref(), &body, transaction.clone());
     let from = (ActionTrigger::PreUserRegistration, From::Start);
     let who = (None, client.as_ref().map(|client| &client.id));
     let ran = pipeline::run(core, ctx, &config, from, event, Effects::default(), who).await?;
     let ctx = &Ctx { now: core.clock.now(), ..ctx.clone() };
-    let Run { mut effects, stop, execution_id } = ran;
+    let Run { mut effects, stop, execution_id, .. } = ran;
     match stop {
         Stop::Through => {}
         Stop::Denied => {
@@ -96,7 +98,15 @@ pub async fn register(core: &Core, ctx: &Ctx, registration: Registration) -> Res
     let decided = match create::judge(&mut new) {
         Some(decided) => decided,
         // 4
-        None => create::create(core, ctx, new).await?,
+        None => {
+            let mut transaction = transaction;
+            if let Some(transaction) = &mut transaction {
+                let metadata = std::mem::take(&mut effects.transaction_metadata);
+                transaction.insert("metadata".to_owned(), Value::Object(metadata));
+            }
+            let after = after(ctx, &config, &new, client.as_deref(), transaction);
+            create::create_with(core, ctx, new, after).await?
+        }
     };
     Ok(decide(core, ctx, client.as_deref(), (decided, Some(&execution_id))))
 }
@@ -116,13 +126,23 @@ fn event_of(
         let own = new.doc.get(name).filter(|value| value.is_object()).cloned();
         user.insert(name.to_owned(), own.unwrap_or_else(|| json!({})));
     }
-    let mut request = event::request(ctx, std::iter::empty(), std::iter::empty());
-    request["body"] = event::body(body);
+    let mut event = about(ctx, new, client, transaction);
+    event["request"]["body"] = event::body(body);
+    event["user"] = Value::Object(user);
+    event
+}
+
+/// What both triggers are told.
+fn about(
+    ctx: &Ctx,
+    new: &NewUser,
+    client: Option<&Client>,
+    transaction: Option<Map<String, Value>>,
+) -> Value {
     let mut event = json!({
         "connection": event::connection(&new.connection),
-        "request": request,
+        "request": event::origin(ctx),
         "tenant": event::tenant(ctx),
-        "user": user,
     });
     if let Some(client) = client {
         event["client"] = event::client(client);
@@ -131,6 +151,21 @@ fn event_of(
         event["transaction"] = Value::Object(transaction);
     }
     event
+}
+
+/// What runs when the user is there, if anything does.
+fn after(
+    ctx: &Ctx,
+    config: &Arc<TenantConfig>,
+    new: &NewUser,
+    client: Option<&Client>,
+    transaction: Option<Map<String, Value>>,
+) -> Option<After> {
+    runs::due(config, ActionTrigger::PostUserRegistration).then(|| After {
+        config: Arc::clone(config),
+        event: about(ctx, new, client, transaction),
+        client_id: client.map(|client| client.id.clone()),
+    })
 }
 
 /// What the rules decided, with its log row where somebody has signed up.

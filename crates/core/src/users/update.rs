@@ -1,13 +1,15 @@
 //! How a user is changed, and which changes are endings: a block, a new password, another identifier, an e-mail that
 //! is no longer verified.
 
-use curfew_model::config::Connection;
+use curfew_model::config::{ActionTrigger, Connection};
 use curfew_model::{Ctx, EndingCause, Failure, UserKey};
 use curfew_store::Tx;
 use curfew_store::users::{self, IdentityRow, UserRow};
 use serde_json::{Map, Value, json};
 
 use super::{identifiers_of, normalize_email, normalize_username};
+use crate::TenantConfig;
+use crate::actions::{event, runs};
 use crate::changes;
 use crate::endings::{self, Actor, Ending, Target};
 
@@ -39,10 +41,12 @@ pub enum Changed {
     Invalid(&'static str),
 }
 
-/// Changes a user in the caller's transaction. `connection` is the primary identity's.
+/// Changes a user in the caller's transaction. `connection` is the primary identity's. After a new password the caller wakes
+/// what runs then (`Core::runs_due`).
 pub async fn update(
     tx: &mut Tx,
     ctx: &Ctx,
+    config: &TenantConfig,
     connection: &Connection,
     user: &UserKey,
     change: &Change,
@@ -91,6 +95,15 @@ pub async fn update(
     let before = changes::User::of(&row, &identities)?;
     let identities =
         if password_changed { users::identities(tx, ctx.tenant, user).await? } else { identities };
+    if password_changed && runs::due(config, ActionTrigger::PostChangePassword) {
+        let event = json!({
+            "connection": event::connection(connection),
+            "request": event::origin(ctx),
+            "tenant": event::tenant(ctx),
+            "user": event::user(config, &updated, &identities)?,
+        });
+        runs::plan(tx, ctx, ActionTrigger::PostChangePassword, event, (&updated.user_id, None)).await?;
+    }
     let user = changes::User::of(&updated, &identities)?;
     changes::record(
         tx,

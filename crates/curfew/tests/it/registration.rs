@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use curfew_core::actions::ActionError;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -255,5 +256,247 @@ in_a_box! {
         assert_eq!(refused["message"], "Sandbox error.");
         assert_eq!(scene.curfew.logs("fs").await[0]["description"], "not vetted");
         assert!(scene.curfew.logs("ss").await.is_empty());
+    }
+}
+
+/// Has code run at a trigger, in a worker.
+async fn deploy(curfew: &Curfew, operator: &Operator, trigger: &str, code: &str) {
+    let triggers = json!([{"id": trigger, "version": "v2"}]);
+    let doc = json!({"name": trigger, "code": code, "supported_triggers": triggers});
+    let made = operator.post("/actions/actions", doc).await.expect(201).json();
+    let id = made["id"].as_str().expect("an id");
+    curfew.build().await;
+    operator.post(&format!("/actions/actions/{id}/deploy"), json!({})).await.expect(202);
+    let bindings = json!([{"ref": {"type": "action_id", "value": id}, "display_name": trigger}]);
+    let path = format!("/actions/triggers/{trigger}/bindings");
+    operator.patch(&path, json!({ "bindings": bindings })).await.expect(200);
+}
+
+/// What is kept of the executions at a trigger, the newest first.
+async fn executions(curfew: &Curfew, operator: &Operator, trigger: &str) -> Vec<Value> {
+    curfew.core.logs.drain().await;
+    let listed = operator.get(&format!("/actions/executions?trigger_id={trigger}")).await.expect(200).json();
+    listed["executions"].as_array().expect("a list").clone()
+}
+
+in_a_box! {
+    fn who_became_a_user_is_told_afterwards(curfew) {
+        let scene = Scene::set(&curfew, "post-user-registration", &["one", "two"]).await;
+        let made = scene.signs_up("new@example.com", json!({"user_metadata": {"plan": "free"}})).await.expect(200).json();
+        assert!(scene.double.events().is_empty(), "nobody waits for it");
+        scene.curfew.run_actions().await;
+        let event = scene.double.event();
+        assert_eq!(members(&event), ["client", "connection", "request", "tenant", "user"]);
+        assert_eq!(event["user"]["user_id"], format!("auth0|{}", made["_id"].as_str().unwrap()));
+        assert_eq!((&event["user"]["created_at"], &event["user"]["user_metadata"]), (&json!(scene.curfew.now().iso()), &json!({"plan": "free"})));
+        assert!(event["user"].get("last_password_reset").is_none(), "{event}");
+        assert_eq!(event["client"]["client_id"], scene.spa.client_id);
+        assert_eq!(event["connection"]["name"], CONNECTION);
+        assert_eq!(members(&event["request"]), ["asn", "geoip", "hostname", "ip", "language", "method", "user_agent"]);
+        assert!(!event.to_string().contains(PASSWORD));
+        let records = executions(&scene.curfew, &scene.operator, "post-user-registration").await;
+        assert_eq!((records.len(), &records[0]["status"], &records[0]["user_id"]), (1, &json!("final"), &event["user"]["user_id"]));
+        assert_eq!(records[0]["results"].as_array().map(Vec::len), Some(2));
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 2, "once");
+        // On the page, and by an administrator.
+        sign_up(&scene.curfew.browser(), &scene.spa, &[("email", "page@example.com"), ("password", PASSWORD)]).await.expect(302);
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.event()["transaction"]["protocol"], "oidc-basic-profile");
+        scene.operator.make_person().await;
+        scene.curfew.run_actions().await;
+        assert_eq!(members(&scene.double.event()), ["connection", "request", "tenant", "user"]);
+        // Nobody became a user.
+        scene.signs_up("new@example.com", json!({})).await.expect(400);
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 6);
+    }
+
+    fn who_fails_afterwards_changes_nothing(curfew) {
+        let scene = Scene::set(&curfew, "post-user-registration", &["one"]).await;
+        scene.double.act("one", |_| std::future::ready(Err(thrown())));
+        scene.signs_up("new@example.com", json!({})).await.expect(200);
+        scene.curfew.run_actions().await;
+        scene.curfew.advance(3600);
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 1, "it had its turn");
+        assert_eq!(scene.by_email("new@example.com").await.len(), 1);
+        let failures = scene.curfew.logs("actions_execution_failed").await;
+        assert_eq!((failures.len(), &failures[0]["details"]["action_name"]), (1, &json!("one")));
+        assert_eq!(executions(&scene.curfew, &scene.operator, "post-user-registration").await[0]["status"], "partial");
+    }
+
+    fn what_a_node_leaves_another_one_runs(curfew) {
+        let scene = Scene::set(&curfew, "post-user-registration", &["one"]).await;
+        let begun = Arc::new(Notify::new());
+        let dying = Arc::clone(&begun);
+        scene.double.act("one", move |_| {
+            let begun = Arc::clone(&dying);
+            async move {
+                begun.notify_one();
+                std::future::pending().await
+            }
+        });
+        scene.signs_up("new@example.com", json!({})).await.expect(200);
+        {
+            // The node dies in the middle.
+            let mut work = Box::pin(scene.curfew.run_actions());
+            tokio::select! {
+                () = &mut work => panic!("it never ends"),
+                () = begun.notified() => {}
+            }
+        }
+        scene.double.asks("one", &[]);
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 1, "the lease is not over");
+        scene.curfew.advance(70);
+        scene.curfew.run_actions().await;
+        scene.curfew.advance(70);
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 2);
+    }
+
+    fn who_finds_no_worker_is_tried_again_and_not_for_ever(curfew) {
+        let scene = Scene::set(&curfew, "post-user-registration", &["one"]).await;
+        scene.double.act("one", |_| std::future::ready(Err(ActionError::Busy)));
+        scene.signs_up("new@example.com", json!({})).await.expect(200);
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 1);
+        scene.double.asks("one", &[]);
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 1, "not at once");
+        for _ in 0..2 {
+            scene.curfew.advance(15);
+            scene.curfew.run_actions().await;
+            assert_eq!(scene.double.events().len(), 2);
+        }
+        scene.double.act("one", |_| std::future::ready(Err(ActionError::Busy)));
+        scene.signs_up("later@example.com", json!({})).await.expect(200);
+        for _ in 0..10 {
+            scene.curfew.run_actions().await;
+            scene.curfew.advance(15);
+        }
+        assert_eq!(scene.double.events().len(), 7);
+        // What has no turn for a day has none at all.
+        scene.signs_up("latest@example.com", json!({})).await.expect(200);
+        scene.curfew.advance(86_401);
+        scene.curfew.sweep().await;
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 7);
+    }
+
+    fn a_running_server_runs_them_by_itself(curfew) {
+        let scene = Scene::set(&curfew, "post-user-registration", &["one"]).await;
+        let ran = Arc::new(Notify::new());
+        let told = Arc::clone(&ran);
+        scene.double.act("one", move |_| {
+            told.notify_one();
+            std::future::ready(Ok(Vec::new()))
+        });
+        let runs = scene.curfew.runs();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let running = tokio::spawn(async move { runs.run(stopped.map(drop)).await });
+        scene.signs_up("new@example.com", json!({})).await.expect(200);
+        let begun = tokio::time::timeout(std::time::Duration::from_secs(60), ran.notified()).await;
+        assert!(begun.is_ok(), "nobody runs it");
+        drop(stop);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), running).await;
+        assert!(matches!(ended, Ok(Ok(()))), "it does not stop");
+    }
+
+    fn a_new_password_is_told(curfew) {
+        let scene = Scene::set(&curfew, "post-change-password", &["one"]).await;
+        let ada = scene.operator.make_person().await;
+        scene.operator.change_user(&ada, json!({"given_name": "Ada"})).await.expect(200);
+        scene.operator.change_user(&ada, json!({"password": "weak"})).await.expect(400);
+        scene.curfew.run_actions().await;
+        assert!(scene.double.events().is_empty(), "nothing of it was a new password");
+        scene.curfew.advance(60);
+        let password = "Another-Horse-8";
+        scene.operator.change_user(&ada, json!({ "password": password })).await.expect(200);
+        assert!(scene.double.events().is_empty(), "nobody waits for it");
+        scene.curfew.run_actions().await;
+        let event = scene.double.event();
+        assert_eq!(members(&event), ["connection", "request", "tenant", "user"]);
+        assert_eq!(event["user"]["user_id"], ada.user_id);
+        assert_eq!((&event["user"]["email"], &event["user"]["email_verified"]), (&json!(ada.email), &json!(true)));
+        assert_eq!(event["user"]["last_password_reset"], json!(scene.curfew.now().iso()));
+        assert_eq!((&event["connection"]["name"], &event["request"]["method"]), (&json!(CONNECTION), &json!("PATCH")));
+        assert!(!event.to_string().contains(password));
+        let record = executions(&scene.curfew, &scene.operator, "post-change-password").await.remove(0);
+        assert_eq!((&record["status"], &record["user_id"]), (&json!("final"), &json!(ada.user_id)));
+        scene.curfew.run_actions().await;
+        assert_eq!(scene.double.events().len(), 1);
+    }
+
+    fn a_worker_runs_them(curfew) {
+        let operator = curfew.operator().await;
+        let spa = operator.make_spa().await;
+        deploy(&curfew, &operator, "pre-user-registration", "
+            exports.onExecutePreUserRegistration = async (event, api) => {
+              if (event.user.email.endsWith('@elsewhere.example')) return api.access.deny('elsewhere', `Not from ${event.connection.name}.`);
+              const seen = Number(api.cache.get('seen')?.value ?? 0) + 1;
+              api.cache.set('seen', `${seen}`);
+              api.user.setAppMetadata('seen', seen);
+              api.user.setUserMetadata('tenant', event.tenant.id);
+              if (event.request.body.broken) throw new Error('a secret of the code');
+            };").await;
+        deploy(&curfew, &operator, "post-change-password", "
+            exports.onExecutePostChangePassword = async (event, api) => {
+              console.log(event.user.user_id, event.connection.strategy);
+              try { api.transaction.setResultUrl('https://app.example/'); } catch (error) { console.log(error.code); }
+            };").await;
+        let sent = |email: &str, more: Value| {
+            let mut sent = json!({ "email": email });
+            sent.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body(&spa, sent)
+        };
+        post(&curfew, SIGNUP, &sent("one@example.com", json!({}))).await.expect(200);
+        let made = post(&curfew, SIGNUP, &sent("two@example.com", json!({}))).await.expect(200).json();
+        assert_eq!(made["user_metadata"], json!({"tenant": "id"}));
+        let path = format!("/users/auth0%7C{}", made["_id"].as_str().unwrap());
+        assert_eq!(operator.get(&path).await.expect(200).json()["app_metadata"], json!({"seen": 2}));
+        let refused = post(&curfew, SIGNUP, &sent("x@elsewhere.example", json!({}))).await.expect(400).json();
+        assert_eq!(refused["friendly_message"], format!("Not from {CONNECTION}."));
+        let failed = post(&curfew, SIGNUP, &sent("y@example.com", json!({"broken": true}))).await.expect(400);
+        assert_eq!(failed.json()["description"], GENERIC);
+        // They are all of one instant, in no order.
+        let records = executions(&curfew, &operator, "pre-user-registration").await;
+        let failed: Vec<&Value> = records.iter().filter(|record| record["status"] == "partial").collect();
+        assert_eq!((records.len(), failed.len()), (4, 1));
+        assert_eq!(failed[0]["results"][0]["error"]["msg"], "Error: a secret of the code");
+
+        operator.patch(&path, json!({"password": "Another-Horse-8"})).await.expect(200);
+        curfew.run_actions().await;
+        let record = executions(&curfew, &operator, "post-change-password").await.remove(0);
+        let lines = &record["results"][0]["logs"];
+        assert_eq!(lines[0]["text"], format!("auth0|{} auth0", made["_id"].as_str().unwrap()));
+        assert_eq!(lines[1]["text"], "ERR_FEATURE_UNAVAILABLE");
+    }
+
+    fn what_an_action_causes_later_ends_somewhere(curfew) {
+        let operator = curfew.operator().await;
+        let spa = operator.make_spa().await;
+        let code = "
+            exports.onExecutePostUserRegistration = async (event) => {
+              const sent = { client_id: 'CLIENT', connection: event.connection.name, password: 'Correct-Horse-7', email: `x${event.user.email}` };
+              const answer = await fetch('https://id.example/dbconnections/signup', {
+                method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(sent),
+              });
+              console.log(answer.status);
+            };";
+        deploy(&curfew, &operator, "post-user-registration", &code.replace("CLIENT", &spa.client_id)).await;
+        post(&curfew, SIGNUP, &body(&spa, json!({"email": "a@example.com"}))).await.expect(200);
+        curfew.run_actions().await;
+        // Each causes another one, two deep, like Actions that wait for Actions.
+        let found = operator.get("/users?per_page=100").await.expect(200).json();
+        let emails = found.as_array().expect("a list").iter().filter_map(|user| user["email"].as_str());
+        let mut emails: Vec<&str> = emails.filter(|email| email.ends_with("a@example.com")).collect();
+        emails.sort_unstable();
+        assert_eq!(emails, ["a@example.com", "xa@example.com", "xxa@example.com"]);
+        let records = executions(&curfew, &operator, "post-user-registration").await;
+        let mut ends: Vec<&str> = records.iter().filter_map(|record| record["status"].as_str()).collect();
+        ends.sort_unstable();
+        assert_eq!(ends, ["final", "final", "partial"]);
     }
 }

@@ -23,9 +23,9 @@ use curfew_store::status_lists::{Entry, Origin, Subject};
 use curfew_store::users::NewUser;
 use curfew_store::verify::{Bounds, checks, verify};
 use curfew_store::{
-    Lane, Statement, Store, Tx, action_executions, action_modules, action_packages, actions, client_grants,
-    clients, connections, deliveries, endings, event_streams, families, feed, grants, params, policies,
-    resource_servers, sessions, signals, signing_keys, status_lists, tenants, users,
+    Lane, Statement, Store, Tx, action_executions, action_modules, action_packages, action_runs, actions,
+    client_grants, clients, connections, deliveries, endings, event_streams, families, feed, grants, params,
+    policies, resource_servers, sessions, signals, signing_keys, status_lists, tenants, users,
 };
 use curfew_testkit::{START, both_engines};
 
@@ -154,7 +154,18 @@ async fn act(tx: &mut Tx, ctx: &Ctx) -> Result<(), Failure> {
         created_at: ctx.now,
         updated_at: ctx.now,
     };
-    action_executions::insert(tx, TENANT, &execution).await
+    action_executions::insert(tx, TENANT, &execution).await?;
+    action_runs::insert(tx, ctx, "run_1", ActionTrigger::PostUserRegistration, "{}").await?;
+    assert_eq!(action_runs::due(tx, TENANT, ctx.now, 10).await?, ["run_1"]);
+    let taken = action_runs::take(tx, TENANT, "run_1", (ctx.now, until)).await?.expect("it is due");
+    assert!(action_runs::take(tx, TENANT, "run_1", (ctx.now, until)).await?.is_none(), "it is taken");
+    action_runs::again(tx, TENANT, &taken, ctx.now).await?;
+    let retaken = action_runs::take(tx, TENANT, "run_1", (ctx.now, until)).await?.expect("it is due again");
+    // Whose lease is over has no say any more.
+    action_runs::done(tx, TENANT, &taken).await?;
+    action_runs::again(tx, TENANT, &retaken, ctx.now).await?;
+    assert_eq!(action_runs::due(tx, TENANT, ctx.now, 10).await?, ["run_1"]);
+    Ok(())
 }
 
 /// A stream of security events that leaves somebody out.
@@ -471,6 +482,8 @@ corruptions! {
         select m.tenant, m.module_id || '-' || n.i, m.name || '-' || n.i, m.doc, 1, 0, 0, 0 from action_modules m, n";
     EXECUTIONS_AWRY <- END_BEFORE_THE_BEGINNING = "update action_executions set updated_at = created_at - 1";
     EXECUTIONS_AWRY <- END_SOMEHOW = "update action_executions set status = 'somehow'";
+    RUNS_AWRY <- RUN_AT_ANOTHER_TRIGGER = "update action_runs set trigger_id = 'post-login'";
+    RUNS_AWRY <- RUN_BEFORE_THE_BEGINNING = "update action_runs set due_at = created_at - 1";
     STREAMS_WITHOUT_CLIENT <- LOSE_THE_RECEIVER = "update signal_streams set client_id = 'nobody'";
     STREAMS_IN_NO_STATUS <- LOSE_A_STATUS = "update signal_streams set status = 'lost'";
     STREAMS_MISCOUNTED <- COUNT_A_SUBJECT_TWICE = "update signal_streams set subjects = subjects + 1";

@@ -25,7 +25,7 @@ use curfew::config::Typed;
 use curfew::serve::{Assembled, World, assemble, job_ctx};
 use curfew_actions::WorkerCommand;
 use curfew_core::Core;
-use curfew_core::actions::{Builds, Runner};
+use curfew_core::actions::{Builds, Runner, Runs};
 use curfew_core::deliveries::{Courier, Limits};
 use curfew_core::grants::authorization_code::FAMILIES_MAX;
 use curfew_core::sessions::SESSIONS_MAX;
@@ -309,6 +309,16 @@ impl Curfew {
     pub(crate) fn assert_packages(&self) {
         let folder = packages_dir();
         assert!(folder.is_dir(), "no packages in {}: run `cargo xtask packages`", folder.display());
+    }
+
+    /// What runs the Actions that nobody waits for.
+    pub(crate) fn runs(&self) -> Runs {
+        Runs::new(Arc::clone(&self.core), job_ctx(&self.core, ISSUER))
+    }
+
+    /// Runs the Actions that nobody waits for and that are due at this instant.
+    pub(crate) async fn run_actions(&self) {
+        self.runs().work_off().await.expect("the runs");
     }
 
     /// Has applications told as a running server does, until the answer is dropped.
