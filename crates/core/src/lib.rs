@@ -67,6 +67,8 @@ pub struct Core {
     pub(crate) signals_waiting: signals::Waiting,
     /// What runs Actions.
     pub runner: Arc<dyn actions::Runner>,
+    /// Where addresses are, for Actions.
+    pub geography: Arc<dyn actions::Geography>,
     /// What makes them deployable.
     pub builder: Arc<dyn actions::Builder>,
     /// Wakes this node's builds.
@@ -100,6 +102,7 @@ impl Core {
             outbound,
             signals_waiting: signals::Waiting::default(),
             runner: Arc::new(actions::NoRunner),
+            geography: Arc::new(actions::NoGeography),
             builder: Arc::new(actions::NoBuilder),
             builds_due: tokio::sync::Notify::new(),
             runs_due: tokio::sync::Notify::new(),
@@ -116,5 +119,11 @@ impl Core {
     #[must_use]
     pub fn with_actions(self, runner: Arc<dyn actions::Runner>, builder: Arc<dyn actions::Builder>) -> Self {
         Self { runner, builder, ..self }
+    }
+
+    /// The same knowing where addresses are, which it does not otherwise.
+    #[must_use]
+    pub fn with_geography(self, geography: Arc<dyn actions::Geography>) -> Self {
+        Self { geography, ..self }
     }
 }

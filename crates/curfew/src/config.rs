@@ -72,6 +72,12 @@ pub struct Typed {
     /// Whether Actions run where the system cannot fully confine them: run, refuse [default: run]
     #[arg(long, env = "CURFEW_ACTIONS_UNCONFINED", value_name = "WORD")]
     pub actions_unconfined: Option<String>,
+    /// City or country database in MaxMind's format, which tells Actions where a request comes from
+    #[arg(long, env = "CURFEW_GEOIP_DATABASE", value_name = "FILE")]
+    pub geoip_database: Option<PathBuf>,
+    /// ASN database in MaxMind's format, which tells Actions from whose network
+    #[arg(long, env = "CURFEW_ASN_DATABASE", value_name = "FILE")]
+    pub asn_database: Option<PathBuf>,
     /// Id of a machine-to-machine client with every Management API scope, made if absent
     #[arg(long, env = "CURFEW_BOOTSTRAP_CLIENT_ID", value_name = "ID")]
     pub bootstrap_client_id: Option<String>,
@@ -161,6 +167,10 @@ pub struct Config {
     pub packages_dir: Option<PathBuf>,
     /// What Actions may use.
     pub actions: ActionsConfig,
+    /// Where addresses are.
+    pub geoip_database: Option<PathBuf>,
+    /// Whose networks addresses belong to.
+    pub asn_database: Option<PathBuf>,
     /// A machine-to-machine client to make.
     pub bootstrap_client: Option<(ClientId, Secret<String>)>,
     /// An administrator to make.
@@ -191,7 +201,7 @@ pub enum ConfigError {
     },
 }
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 25] = [
     "CURFEW_LISTEN",
     "CURFEW_ISSUER",
     "CURFEW_DATA_DIR",
@@ -209,6 +219,8 @@ const KEYS: [&str; 23] = [
     "CURFEW_ACTIONS_MEMORY_MIB",
     "CURFEW_ACTIONS_IDLE_SECONDS",
     "CURFEW_ACTIONS_UNCONFINED",
+    "CURFEW_GEOIP_DATABASE",
+    "CURFEW_ASN_DATABASE",
     "CURFEW_BOOTSTRAP_CLIENT_ID",
     "CURFEW_BOOTSTRAP_CLIENT_SECRET",
     "CURFEW_BOOTSTRAP_ADMIN_EMAIL",
@@ -255,6 +267,8 @@ impl Typed {
             actions_memory_mib: self.actions_memory_mib.or(file.actions_memory_mib),
             actions_idle_seconds: self.actions_idle_seconds.or(file.actions_idle_seconds),
             actions_unconfined: self.actions_unconfined.or(file.actions_unconfined),
+            geoip_database: self.geoip_database.or(file.geoip_database),
+            asn_database: self.asn_database.or(file.asn_database),
             bootstrap_client_id: self.bootstrap_client_id.or(file.bootstrap_client_id),
             bootstrap_client_secret: self.bootstrap_client_secret.or(file.bootstrap_client_secret),
             bootstrap_admin_email: self.bootstrap_admin_email.or(file.bootstrap_admin_email),
@@ -323,6 +337,8 @@ impl Typed {
             npmrc: self.npmrc.filter(|path| !path.as_os_str().is_empty()),
             packages_dir: self.packages_dir.filter(|path| !path.as_os_str().is_empty()),
             actions,
+            geoip_database: self.geoip_database.filter(|path| !path.as_os_str().is_empty()),
+            asn_database: self.asn_database.filter(|path| !path.as_os_str().is_empty()),
             bootstrap_client: client.map(|(id, secret)| (ClientId(id), Secret::new(secret))),
             bootstrap_admin: admin.map(|(email, password)| (email, Secret::new(password))),
         })

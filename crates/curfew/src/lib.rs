@@ -4,5 +4,6 @@
 pub mod actions;
 pub mod config;
 pub mod descriptors;
+pub mod geography;
 pub mod outbound;
 pub mod serve;

@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 
 use crate::actions::{Own, Packaged, PackagesError, Reach, Workers};
 use crate::config::{ActionsConfig, Config};
+use crate::geography::{Databases, GeographyError};
 use crate::outbound::Applications;
 
 /// The default tenant.
@@ -66,6 +67,9 @@ pub enum StartError {
     /// Where packages of Actions come from.
     #[error(transparent)]
     Packages(#[from] PackagesError),
+    /// Where addresses are.
+    #[error(transparent)]
+    Geography(#[from] GeographyError),
     /// What tenants' code would run in.
     #[error("cannot prepare the workers of Actions: {0}")]
     Workers(std::io::Error),
@@ -170,7 +174,8 @@ pub async fn assemble(
     let runner = world.runner.clone().unwrap_or(own);
     let builder = Arc::new(Packaged::new(config, outbound.egress())?);
     let core = open_core(config, &world, store).await?.with_outbound(outbound);
-    let core = Arc::new(core.with_actions(runner, builder));
+    let geography = Arc::new(Databases::open(config)?);
+    let core = Arc::new(core.with_actions(runner, builder).with_geography(geography));
     let ctx = job_ctx(&core, issuer);
     let seeded = first_data(config, &core, &ctx, issuer).await?;
     // Opens every key: rows that the key-encryption key does not open stop the start here.

@@ -10,6 +10,7 @@ pub mod bytecode;
 pub(crate) mod commands;
 pub(crate) mod event;
 pub mod executions;
+mod geography;
 pub(crate) mod pipeline;
 mod program;
 mod runner;
@@ -17,6 +18,7 @@ pub(crate) mod runs;
 pub(crate) mod secrets;
 
 pub use build::{BuildError, BuildFailure, Builder, Builds, Built, Draft, NoBuilder, Packages};
+pub use geography::{Geography, NoGeography, Place};
 pub use program::{Bound, BoundAction, Program};
 pub use runner::{ActionError, ConsoleLine, DEPTH_MAX, Execution, FetchRecord, Finished, NoRunner, Runner};
 pub use runs::Runs;

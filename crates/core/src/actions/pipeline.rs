@@ -71,6 +71,7 @@ pub(crate) async fn run(
     who: (Option<&UserId>, Option<&ClientId>),
 ) -> Result<Run, Failure> {
     let bound = config.actions.at(trigger);
+    locate(core, &mut event);
     let mut record = Record::begin(ctx, trigger);
     let execution_id = record.id.clone();
     let (first, resumed) = match &from {
@@ -135,6 +136,19 @@ pub(crate) async fn run(
 fn speaks_of_sessions(program: &Program) -> bool {
     let modules = program.modules.iter().map(|(_, code)| code);
     std::iter::once(&program.code).chain(modules).any(|code| code.contains("session"))
+}
+
+/// Says in `event.request` where its `ip` is, as far as that is known.
+fn locate(core: &Core, event: &mut Value) {
+    let Some(request) = event.get_mut("request").and_then(Value::as_object_mut) else { return };
+    let Some(ip) = request.get("ip").and_then(Value::as_str).and_then(|ip| ip.parse().ok()) else { return };
+    if let Some(asn) = core.geography.asn(ip) {
+        request.insert("asn".to_owned(), Value::from(asn.to_string()));
+    }
+    // Texts and numbers: it can be written as JSON.
+    if let Ok(place) = serde_json::to_value(core.geography.place(ip)) {
+        request.insert("geoip".to_owned(), place);
+    }
 }
 
 async fn one(

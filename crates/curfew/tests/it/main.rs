@@ -49,6 +49,8 @@ mod feed;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod geography;
+#[cfg(test)]
 mod guard;
 #[cfg(test)]
 mod hostile;

@@ -162,6 +162,11 @@ impl Curfew {
     /// Another node on the same database, whose Actions are run by the test.
     pub(crate) async fn another_node_running(&self, runner: Arc<dyn Runner>) -> Self {
         let typed = Typed { issuer: Some(ISSUER.to_owned()), ..Typed::default() };
+        self.another_node_of(runner, typed).await
+    }
+
+    /// The same, configured otherwise.
+    pub(crate) async fn another_node_of(&self, runner: Arc<dyn Runner>, typed: Typed) -> Self {
         let world: (Arc<dyn Entropy>, _) = (Arc::new(SystemEntropy), Some(runner));
         Self::assembled(Arc::clone(&self.place), Arc::clone(&self.clock), typed, world).await
     }
