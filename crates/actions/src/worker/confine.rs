@@ -40,12 +40,17 @@ const ADDRESS_SPACE_BYTES: u64 = 1 << 30;
 const DESCRIPTORS: u64 = 3;
 /// So that the server goes first where both want the processor.
 const NICENESS: i32 = 5;
+/// How long a worker may compute at a stretch. Whoever is content with less, as everybody else is, need not wait for its
+/// end (`sched_setattr(2)`, since Linux 6.12): the share of the processor stays the same, and the server's few steps for a
+/// request are not each held up by a worker's.
+#[cfg(target_os = "linux")]
+const STRETCH_NS: u64 = 20_000_000;
 
 /// Puts the walls up. What does not stand is told, not fatal: the parent says it out loud.
 pub(super) fn apply() -> Confinement {
     close_descriptors();
     end_with_parent();
-    let _ = rustix::process::nice(NICENESS);
+    go_behind();
     // Libraries look around at their first use: now, while the kernel still answers.
     curfew_model::SystemEntropy.fill(&mut [0; 16]);
     let address_space = address_space_bytes();
@@ -54,6 +59,32 @@ pub(super) fn apply() -> Confinement {
     // The last one: it forbids to put up others.
     let seccomp = few_calls();
     Confinement { landlock, seccomp, limits }
+}
+
+/// Lets the server go first. What a kernel does not know of it costs time, and no wall.
+#[cfg_attr(
+    target_os = "linux",
+    expect(unsafe_code, reason = "no safe interface asks for a stretch of the processor")
+)]
+fn go_behind() {
+    let Ok(niceness) = rustix::process::nice(NICENESS) else { return };
+    #[cfg(target_os = "linux")]
+    {
+        let attributes = libc::sched_attr {
+            size: size_of::<libc::sched_attr>() as u32,
+            sched_policy: libc::SCHED_OTHER.cast_unsigned(),
+            sched_flags: 0,
+            sched_nice: niceness,
+            sched_priority: 0,
+            sched_runtime: STRETCH_NS,
+            sched_deadline: 0,
+            sched_period: 0,
+        };
+        // SAFETY: the structure is read during the call, and says itself how long it is. The first 0 is this process.
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = niceness;
 }
 
 /// Closes what the parent, or whoever started it, forgot to keep to itself.
@@ -195,4 +226,29 @@ fn filter() -> Result<seccompiler::BpfProgram, Box<dyn std::error::Error>> {
     let filter =
         SeccompFilter::new(rules, refused, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
     Ok(filter.try_into()?)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "no safe interface tells what a thread asked for")]
+    fn whoever_computes_goes_behind() {
+        // What is asked for is the thread's own, and ends with it.
+        let asked = std::thread::spawn(|| {
+            go_behind();
+            // SAFETY: numbers alone, for which nothing is a value.
+            let mut found: libc::sched_attr = unsafe { std::mem::zeroed() };
+            let size = size_of::<libc::sched_attr>();
+            // SAFETY: so many bytes are written at most.
+            let answer = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut found, size, 0) };
+            assert_eq!(answer, 0);
+            (found.sched_nice, found.sched_runtime)
+        });
+        let (niceness, stretch) = asked.join().unwrap();
+        assert!(niceness >= NICENESS, "{niceness}");
+        // Before Linux 6.12 nobody knows of it.
+        assert!(stretch == STRETCH_NS || stretch == 0, "{stretch}");
+    }
 }
