@@ -201,6 +201,20 @@ fn what_is_wrong_is_refused_where_it_is_said() {
 }
 
 #[test]
+fn what_is_made_when_it_is_asked_for_is_like_everything_else() {
+    let finished = login(
+        "for (const name of ['authentication', 'samlResponse']) {
+           if (!Object.keys(api).includes(name) || api[name] !== api[name]) throw new Error(name);
+         }
+         api.samlResponse.setAudience = () => 'own';
+         if (api.samlResponse.setAudience() !== 'own') throw new Error('it cannot be written to');
+         api.authentication = 1;
+         if (api.authentication !== 1) throw new Error('it cannot be replaced');",
+    );
+    assert_eq!(finished.result, Ok(()));
+}
+
+#[test]
 fn a_reserved_claim_is_left_out_and_the_log_says_so() {
     let finished = login(
         "api.idToken.setCustomClaim('sub', 'x');

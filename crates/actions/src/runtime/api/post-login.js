@@ -3,7 +3,7 @@
 const { text, milliseconds, options, kind } = require('api/check');
 const { setter } = require('api/claims');
 const { entries, transaction, user } = require('api/metadata');
-const { missing, all } = require('api/missing');
+const { missing, all, later } = require('api/missing');
 
 const MFA = 'multi-factor authentication';
 const saml = [
@@ -77,7 +77,7 @@ function session(event, command) {
   };
 }
 
-exports.build = ({ event, command }) => ({
+exports.build = ({ event, command }) => later({
   access: {
     deny(reason) { command('access.deny', text('api.access.deny: the reason', reason)); },
   },
@@ -87,7 +87,6 @@ exports.build = ({ event, command }) => ({
     removeScope: scopes('removeScope', command),
   },
   idToken: { setCustomClaim: setter('api.idToken.setCustomClaim', command) },
-  authentication: authentication(),
   multifactor: multifactor(),
   redirect: require('api/redirect').redirect(event, command),
   refreshToken: refreshToken(event, command),
@@ -95,7 +94,6 @@ exports.build = ({ event, command }) => ({
   user: user(command),
   cache: require('api/cache').cache(),
   transaction: transaction(event, command),
-  samlResponse: all('api.samlResponse', saml, 'SAML'),
   prompt: { render: missing('api.prompt.render', 'forms') },
   // There are no Rules, so none was executed.
   rules: { wasExecuted(rule) { text('api.rules.wasExecuted: the rule', rule); return false; } },
@@ -104,4 +102,4 @@ exports.build = ({ event, command }) => ({
       command('validation.error', text('api.validation.error: the code', code), text('api.validation.error: the message', message));
     },
   },
-});
+}, { authentication, samlResponse: () => all('api.samlResponse', saml, 'SAML') });
