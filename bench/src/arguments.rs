@@ -26,12 +26,17 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "quick")]
     pub(crate) latency: bool,
 
+    /// What tenants' Actions cost, and what hostile ones do to everybody else, instead of what operations cost:
+    /// `docs/actions-performance.md`. Takes about ten minutes; with `--quick` two.
+    #[arg(long, conflicts_with_all = ["full", "latency"])]
+    pub(crate) actions: bool,
+
     /// Only this engine.
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineName>,
 
     /// Only these scenarios, by the names in the table, separated by commas; with `--latency` the lines whose names contain
-    /// one of these.
+    /// one of these, with `--actions` the parts that are named so.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
 

@@ -81,7 +81,7 @@ impl Outcome {
 /// thread that sleeps costs the server that answers it processor time, and costs it most where it answers soonest.
 /// Not where a database shares the generator's core.
 #[derive(Debug)]
-struct Awake(tokio::task::AbortHandle);
+pub(crate) struct Awake(tokio::task::AbortHandle);
 
 impl Awake {
     fn new() -> Self {
@@ -110,7 +110,8 @@ pub(crate) enum Waiting {
 }
 
 impl Waiting {
-    fn begin(self) -> Option<Awake> {
+    /// From now on, until what is answered is dropped.
+    pub(crate) fn begin(self) -> Option<Awake> {
         (self == Self::Awake).then(Awake::new)
     }
 }
@@ -271,7 +272,7 @@ mod tests {
             let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
             spawn_local(floor::accept(listener));
-            let server = Rc::new(Server { address, host: address.to_string() });
+            let server = Rc::new(Server { address, host: address.to_string(), issuer: String::new() });
             let request = b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc".to_vec();
             let exchange = Exchange { request, answer_bytes: 1234 };
             let plan = floor::plan(&[exchange.clone(), exchange], &[]).unwrap();

@@ -6,6 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the bench reads processor time and memory from Linux's /proc");
 
+mod actions;
 mod arguments;
 mod browser;
 mod checkpoints;
@@ -71,7 +72,8 @@ fn on_one_thread(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let scale = arguments.scale();
-    let scenarios = if arguments.latency { Vec::new() } else { chosen(&arguments.only)? };
+    let scenarios =
+        if arguments.latency || arguments.actions { Vec::new() } else { chosen(&arguments.only)? };
     let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     let machine = Machine::read(&folder);
     let steal = Steal::read();
@@ -87,6 +89,9 @@ async fn run(arguments: &Arguments) -> Result<()> {
     if arguments.latency {
         return latency::run(arguments, &engines, &machine).await;
     }
+    if arguments.actions {
+        return actions::run(arguments, &engines, &machine, database_core).await;
+    }
     let each = PREPARATION_SECONDS
         + scenarios.iter().map(|&scenario| measure::planned_seconds(scenario, scale)).sum::<f64>()
         + size::planned_seconds(scale);
@@ -95,9 +100,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let results = Vec::new();
     let mut report = Report { arguments, scale, machine, stolen_percent: 0.0, database_core, results };
     for engine in engines {
-        let core_is_shared = engine == EngineName::Postgres && database_core == arguments.generator_core;
-        let alone = report.machine.cores > 1 && !core_is_shared;
-        let waiting = if alone { Waiting::Awake } else { Waiting::Asleep };
+        let waiting = waiting(engine, arguments, &report.machine, database_core);
         let rows = scenarios_on(engine, arguments, scale, waiting, &scenarios, &floor, &mut progress).await?;
         let size = if scale.sessions == 0 {
             None
@@ -139,6 +142,12 @@ fn engines(arguments: &Arguments) -> Result<Vec<EngineName>> {
             Ok(vec![EngineName::Sqlite])
         }
     }
+}
+
+/// The generator looks for answers all the time where it has its core for itself.
+fn waiting(engine: EngineName, arguments: &Arguments, machine: &Machine, database_core: usize) -> Waiting {
+    let core_is_shared = engine == EngineName::Postgres && database_core == arguments.generator_core;
+    if machine.cores > 1 && !core_is_shared { Waiting::Awake } else { Waiting::Asleep }
 }
 
 fn place(engine: EngineName, arguments: &Arguments) -> Result<Place> {

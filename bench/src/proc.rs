@@ -25,6 +25,13 @@ pub(crate) fn cpu_of_tree(pid: i32) -> Result<Duration> {
     Ok(ticks(root.own + root.reaped + living))
 }
 
+/// The children of a process that live, the oldest first.
+pub(crate) fn children_of(pid: i32) -> Vec<i32> {
+    let mut children: Vec<Stat> = processes().into_iter().filter(|stat| stat.parent == pid).collect();
+    children.sort_by_key(|stat| (stat.started, stat.pid));
+    children.into_iter().map(|stat| stat.pid).collect()
+}
+
 fn ticks(count: u64) -> Duration {
     Duration::from_secs_f64(to_f64(count) / to_f64(rustix::param::clock_ticks_per_second()))
 }
@@ -41,6 +48,8 @@ struct Stat {
     own: u64,
     /// The same of children that were waited for.
     reaped: u64,
+    /// When it was started, in ticks since the machine was.
+    started: u64,
 }
 
 impl Stat {
@@ -57,6 +66,7 @@ impl Stat {
             parent: i32::try_from(number(4)?).ok()?,
             own: number(14)? + number(15)?,
             reaped: number(16)? + number(17)?,
+            started: number(22)?,
         })
     }
 }
@@ -80,6 +90,12 @@ pub(crate) fn memory_of(pid: i32) -> Result<Memory> {
     let rollup =
         fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).doing("reading the memory of the server")?;
     Ok(Memory { rss_kib: kib(&rollup, "Rss:"), pss_kib: kib(&rollup, "Pss:") })
+}
+
+/// Memory of a process that lets nobody look into it, in KiB: all of it, and what is its own alone (not the program's file).
+pub(crate) fn resident_of(pid: i32) -> Result<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).doing("reading the memory of a worker")?;
+    Ok((kib(&status, "VmRSS:"), kib(&status, "RssAnon:")))
 }
 
 fn kib(text: &str, name: &str) -> u64 {
@@ -214,7 +230,23 @@ mod tests {
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let line = "7 (a ) b) S 3 7 7 0 -1 4194304 100 0 0 0 11 5 13 17 20 0 4 0 100 1 1";
         let stat = Stat::parse(7, line).unwrap();
-        assert_eq!((stat.parent, stat.own, stat.reaped), (3, 16, 30));
+        assert_eq!((stat.parent, stat.own, stat.reaped, stat.started), (3, 16, 30, 100));
+    }
+
+    #[test]
+    fn children_are_found_in_the_order_in_which_they_were_started() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let mut started: Vec<Child> =
+            (0..2).map(|_| Command::new("sleep").arg("60").spawn().unwrap()).collect();
+        let pids: Vec<i32> = started.iter().map(|child| i32::try_from(child.id()).unwrap()).collect();
+        let found: Vec<i32> = children_of(own).into_iter().filter(|pid| pids.contains(pid)).collect();
+        assert_eq!(found, pids);
+        let (resident, alone) = resident_of(pids[0]).unwrap();
+        assert!(resident >= alone && resident > 0);
+        for child in &mut started {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Program {
         let pid = Pid::from_child(&child).as_raw_nonzero().get();
         let first = first_line(&mut child);
         let url = first.as_deref().and_then(|line| line.strip_prefix("listening on "));
-        let authority = url.and_then(|url| url.strip_prefix("http://")?.strip_suffix('/'));
+        let authority = url.and_then(|url| url.split_once("://")?.1.strip_suffix('/'));
         let port = authority.and_then(|authority| authority.rsplit_once(':')?.1.parse().ok());
         let (Some(host), Some(port)) = (authority, port) else {
             let told = said.map(|path| std::fs::read_to_string(path).unwrap_or_default()).unwrap_or_default();
@@ -59,7 +59,8 @@ impl Program {
                 told.trim_end()
             )));
         };
-        let server = Server { address: SocketAddr::from(([127, 0, 0, 1], port)), host: host.to_owned() };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let server = Server { address, host: host.to_owned(), issuer: url.unwrap_or_default().to_owned() };
         Ok(Self { child, pid, server: Rc::new(server), started })
     }
 
@@ -116,6 +117,7 @@ pub(crate) struct Place {
     folder: TempDir,
     database: Option<Database>,
     port: u16,
+    scheme: &'static str,
 }
 
 impl Place {
@@ -131,7 +133,12 @@ impl Place {
         ))?;
         // Free now; nobody else here asks for ports in a moment.
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        Ok(Self { binary, folder, database, port })
+        Ok(Self { binary, folder, database, port, scheme: "http" })
+    }
+
+    /// The same, for a server that calls itself by `https`, as one behind a proxy that ends TLS does.
+    pub(crate) fn behind_tls(self) -> Self {
+        Self { scheme: "https", ..self }
     }
 
     /// Starts Curfew on its data, on one core or on all.
@@ -145,7 +152,7 @@ impl Place {
         );
         command
             .env("CURFEW_LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("CURFEW_ISSUER", format!("http://localhost:{}/", self.port))
+            .env("CURFEW_ISSUER", format!("{}://localhost:{}/", self.scheme, self.port))
             .env("CURFEW_DATA_DIR", self.folder.path().join("data"))
             // Applications of the generator's own, for logout tokens.
             .env("CURFEW_EGRESS_ALLOW", "127.0.0.0/8")

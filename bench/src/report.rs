@@ -389,7 +389,8 @@ fn stripped_bytes(path: &Path) -> Option<u64> {
     status.success().then(|| std::fs::metadata(&copy).ok()).flatten().map(|metadata| metadata.len())
 }
 
-fn said(command: &mut Command) -> Option<String> {
+/// What a program answers, if it is there and content.
+pub(crate) fn said(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

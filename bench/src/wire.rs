@@ -18,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// What `Host` says.
     pub(crate) host: String,
+    /// What it calls itself, with the last `/`.
+    pub(crate) issuer: String,
 }
 
 /// A request before it is laid out.

@@ -314,16 +314,19 @@ pub(crate) async fn token_request<'c>(connection: &'c mut Connection, body: &str
     serde_json::from_slice(answer.body).doing("reading the tokens")
 }
 
-fn audience(alg: SigningAlg) -> String {
+/// The identifier of the API whose tokens are signed so.
+pub(crate) fn audience(alg: SigningAlg) -> String {
     format!("https://api.example/{}", alg.as_str())
 }
 
-fn form(fields: &[(&str, &str)]) -> String {
+/// Fields as a form, or as a query.
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
     // Pairs of texts always serialize.
     serde_urlencoded::to_string(fields).unwrap_or_default()
 }
 
-fn text(value: &Value, name: &str) -> Result<String> {
+/// A text of an answer of the Management API.
+pub(crate) fn text(value: &Value, name: &str) -> Result<String> {
     let found = value.get(name).and_then(Value::as_str);
     found
         .map(str::to_owned)
@@ -345,7 +348,7 @@ impl Management {
             ("grant_type", "client_credentials"),
             ("client_id", BOOTSTRAP_ID),
             ("client_secret", BOOTSTRAP_SECRET),
-            ("audience", &format!("http://{}/api/v2/", server.host)),
+            ("audience", &format!("{}api/v2/", server.issuer)),
         ]);
         let authorization = format!("Bearer {}", token_request(&mut connection, &body).await?.access_token);
         Ok(Self { connection, authorization })

@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::postgres::{Durability, Postgres};
 use crate::steps::Steps;
-use crate::{install, program, workspace};
+use crate::{install, packages, program, workspace};
 
 /// Steps: 1 build both in release, 2 a PostgreSQL that syncs to the disk, 3 run the generator.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
@@ -25,6 +25,12 @@ fn run_steps(arguments: &[String], steps: &mut Steps) -> Option<()> {
         steps.run("install what the guard for Node needs", || {
             install::debian(&[install::NODE])?;
             install::node_packages(&root.join("clients/js/guard"))
+        })?;
+    }
+    if arguments.iter().any(|argument| argument == "--actions") {
+        steps.run("packages beside the server", || {
+            install::debian(&[install::NODE])?;
+            packages::install(&root)
         })?;
     }
     let postgres = steps.run("start PostgreSQL", || Postgres::start(Durability::Disk))?;
