@@ -8,6 +8,7 @@ const { URL } = require('web/url');
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const redirects = new Set([301, 302, 303, 307, 308]);
 const REDIRECTS_MAX = 20;
+const { defineProperty } = Object;
 
 function nameOf(name) {
   const text = `${name}`;
@@ -154,8 +155,14 @@ class Response extends Body {
 const { dress } = Response;
 delete Response.dress;
 
+/** Fills in why a request failed. The error was made when it was asked for: later nobody knows whose line that was. */
+function failed(asked, cause) {
+  defineProperty(asked, 'cause', { value: cause, writable: true, configurable: true });
+  return asked;
+}
+
 /** One request without redirects: what the host answers, or its refusal as Node's fetch would say it. */
-async function hop(method, url, headers, bytes, signal) {
+async function hop(method, url, headers, bytes, signal, asked = new TypeError('fetch failed')) {
   if (signal?.aborted) throw signal.reason;
   const { id, promise } = host.fetch({ method, url, headers, body: bytes ?? undefined });
   const stopped = Promise.withResolvers();
@@ -168,13 +175,14 @@ async function hop(method, url, headers, bytes, signal) {
     return await Promise.race([promise, stopped.promise]);
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new TypeError('fetch failed', { cause: coded(Error, error.code, error.message) });
+    throw failed(asked, coded(Error, error.code, error.message));
   } finally {
     signal?.removeEventListener('abort', stop);
   }
 }
 
 async function fetch(input, init) {
+  const asked = new TypeError('fetch failed');
   const request = new Request(input, init);
   const { redirect, signal } = request;
   let { method } = request;
@@ -186,11 +194,11 @@ async function fetch(input, init) {
   for (let count = 0; ; count += 1) {
     if (url.protocol === 'data:') return local(url);
     if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-      throw new TypeError('fetch failed', { cause: new Error(`unknown scheme: ${url.protocol}`) });
+      throw failed(asked, new Error(`unknown scheme: ${url.protocol}`));
     }
     const target = new URL(url);
     target.hash = '';
-    const answer = await hop(method, target.href, [...headers], bytes, signal);
+    const answer = await hop(method, target.href, [...headers], bytes, signal, asked);
     const location = answer.headers.find(([name]) => name.toLowerCase() === 'location')?.[1];
     if (!redirects.has(answer.status) || location === undefined || redirect === 'manual') {
       const none = method === 'HEAD' || [204, 205, 304].includes(answer.status);
@@ -199,8 +207,8 @@ async function fetch(input, init) {
         status: answer.status, statusText: answer.statusText ?? '', url: url.href, redirected: count > 0, type: 'basic',
       });
     }
-    if (redirect === 'error') throw new TypeError('fetch failed', { cause: new Error('unexpected redirect') });
-    if (count >= REDIRECTS_MAX) throw new TypeError('fetch failed', { cause: new Error('redirect count exceeded') });
+    if (redirect === 'error') throw failed(asked, new Error('unexpected redirect'));
+    if (count >= REDIRECTS_MAX) throw failed(asked, new Error('redirect count exceeded'));
     const next = new URL(location, url);
     if ((answer.status === 303 && method !== 'HEAD') || ((answer.status === 301 || answer.status === 302) && method === 'POST')) {
       method = 'GET';
