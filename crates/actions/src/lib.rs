@@ -17,9 +17,11 @@ mod lookups;
 mod pool;
 mod program;
 mod protocol;
+pub mod types;
 pub mod worker;
 
 pub use curfew_packages::PackageSet;
+pub use engine::{ACTION_FILE, FIRST_LINE_COLUMNS, MODULE_PREFIX};
 pub use finished::{ActionError, ConsoleLevel, ConsoleLine, FetchRecord, Finished};
 pub use host::{
     CacheAnswer, CacheRequest, FetchError, FetchRequest, FetchResponse, Host, HostFuture, Nothing,

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use curfew::config::{Typed, check_environment};
+use curfew::actions::command;
+use curfew::config::{Config, ConfigError, Typed, check_environment};
 use curfew::descriptors;
 use curfew::serve::{World, prepare};
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,9 @@ enum Command {
     Serve,
     /// Read the configuration, say what it means, and stop
     CheckConfig,
+    /// Try Actions on this machine, without a server
+    #[command(subcommand)]
+    Actions(command::Command),
 }
 
 /// How long the end of the process waits for reads that are under way.
@@ -43,9 +47,18 @@ fn main() -> ExitCode {
         return curfew_actions::worker::main();
     }
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("CURFEW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let Arguments { command, config, typed } = arguments;
+    // Who tries an Action wants to read of that alone.
+    let level = if matches!(command, Some(Command::Actions(_))) { "error" } else { "info" };
+    let filter = EnvFilter::try_from_env("CURFEW_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(arguments) {
+    let config = || resolve(config, typed);
+    let done = match command {
+        Some(Command::Actions(command)) => return command::run(command, config),
+        Some(Command::CheckConfig) => config().map(|config| println!("{config:#?}")).map_err(Into::into),
+        Some(Command::Serve) | None => config().map_err(Into::into).and_then(|config| serve(&config)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("curfew: {}", with_causes(&*error));
@@ -70,17 +83,15 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+fn resolve(file: Option<PathBuf>, typed: Typed) -> Result<Config, ConfigError> {
     check_environment(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))?;
-    let typed = match &arguments.config {
-        Some(path) => arguments.typed.with_file(path)?,
-        None => arguments.typed,
-    };
-    let config = typed.resolve()?;
-    if let Some(Command::CheckConfig) = arguments.command {
-        println!("{config:#?}");
-        return Ok(());
+    match file {
+        Some(path) => typed.with_file(&path)?.resolve(),
+        None => typed.resolve(),
     }
+}
+
+fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     let files = descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
@@ -90,7 +101,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         let mut server = tokio::select! {
             biased;
             () = &mut stop => return Ok(()),
-            prepared = prepare(&config, World::default()) => prepared?,
+            prepared = prepare(config, World::default()) => prepared?,
         };
         server.limits.connections_max = descriptors::connections_max(files, server.limits.connections_max);
         // The first line is for programs that start us; the rest is for people.

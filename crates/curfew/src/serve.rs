@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_actions::{Pool, PoolConfig, WorkerCommand};
+use curfew_actions::{Pool, WorkerCommand};
 use curfew_core::Core;
 use curfew_core::actions::{Builds, Runner, Runs};
 use curfew_core::deliveries::{self, Courier};
@@ -24,8 +24,8 @@ use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use crate::actions::{Own, Packaged, PackagesError, Reach, Workers};
-use crate::config::{ActionsConfig, Config};
+use crate::actions::{Own, Packaged, PackagesError, Reach, Workers, pool_config};
+use crate::config::Config;
 use crate::geography::{Databases, GeographyError};
 use crate::outbound::Applications;
 
@@ -197,12 +197,7 @@ pub async fn assemble(
 
 fn workers(config: &Config, world: &World) -> std::io::Result<Pool> {
     let worker = world.action_worker.clone().map_or_else(WorkerCommand::this_program, Ok)?;
-    let ActionsConfig { workers, idle, unconfined, .. } = config.actions;
-    let pool = workers.map_or_else(
-        || PoolConfig::new(worker.clone()),
-        |workers| PoolConfig::with_workers(worker.clone(), workers),
-    );
-    Pool::new(PoolConfig { idle, unconfined, ..pool })
+    Pool::new(pool_config(worker, &config.actions))
 }
 
 impl Server {

@@ -19,13 +19,15 @@ const RUNTIME: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runtime.rs"
 const RUNTIME_HEAD: &str = "(function (exports, require, module, host) {";
 /// Before a CommonJS file of the Action's. On its first line, so that lines keep their numbers.
 const FILE_HEAD: &str = "(function (exports, require, module, __filename, __dirname) {";
+/// Columns of a stack that a CommonJS file's first line does not have by itself.
+pub const FIRST_LINE_COLUMNS: usize = FILE_HEAD.len();
 /// After either.
 const TAIL: &str = "\n})";
 
 /// The Action's own file, as stacks name it.
-pub(crate) const ACTION_FILE: &str = "action.js";
+pub const ACTION_FILE: &str = "action.js";
 /// Before the name of an Actions module.
-const MODULE: &str = "actions:";
+pub const MODULE_PREFIX: &str = "actions:";
 /// Answers about packages that a worker remembers.
 const REMEMBERED_MAX: usize = 50_000;
 
@@ -156,7 +158,7 @@ impl Shared {
         by: By,
     ) -> Result<std::result::Result<Target, (String, String)>> {
         let code = self.code()?;
-        let from = if from == ACTION_FILE || from.starts_with(MODULE) { "" } else { from };
+        let from = if from == ACTION_FILE || from.starts_with(MODULE_PREFIX) { "" } else { from };
         let key = (from.to_owned(), specifier.to_owned(), by);
         if let Some(target) = code.packages.targets.borrow().get(&key) {
             return Ok(Ok(target.clone()));
@@ -256,7 +258,7 @@ impl Shared {
 impl Code {
     /// An Actions module by its name with `actions:`.
     fn module(&self, name: &str) -> Option<&Arc<str>> {
-        self.modules.get(name.strip_prefix(MODULE)?)
+        self.modules.get(name.strip_prefix(MODULE_PREFIX)?)
     }
 }
 

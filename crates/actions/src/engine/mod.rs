@@ -24,6 +24,7 @@ use curfew_model::{Secret, Timestamp};
 use rquickjs::promise::PromiseState;
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Promise, Runtime, Value};
 
+pub use code::{ACTION_FILE, FIRST_LINE_COLUMNS, MODULE_PREFIX};
 pub(crate) use code::{Code, Packages, RuntimeCode, Source};
 pub(crate) use compile::{compile_files, compile_runtime};
 use memory::{Budget, Counted};

@@ -19,3 +19,5 @@ mod pool;
 mod runtime;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod types;

@@ -436,6 +436,41 @@ fn earliest(own: &mut Option<i64>, milliseconds: f64) -> Result<(), Unheard> {
     Ok(())
 }
 
+/// What becomes of a flow by what one Action asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Through,
+    /// It ends with a "no".
+    Denied {
+        /// For the client; for the log where there is a message for the person.
+        reason: String,
+        /// Which error, where the Action names one.
+        code: Option<String>,
+        /// For the person.
+        user_message: Option<String>,
+    },
+    /// The browser leaves.
+    Redirected {
+        /// To where, without the `state` that is added.
+        url: String,
+    },
+}
+
+/// Reads what one Action asked for as the flows do: what becomes of one that runs it alone, or why it is not heard.
+pub fn judge(trigger: ActionTrigger, commands: &[Value]) -> Result<Verdict, &'static str> {
+    let mut effects = Effects::default();
+    for command in commands {
+        let command = Command::deserialize(command).map_err(|_| "a call of its api cannot be read")?;
+        effects.hear(trigger, command).map_err(|unheard| unheard.0)?;
+    }
+    Ok(match (effects.denied, effects.redirect) {
+        (Some(Denied { code, reason, user_message }), _) => Verdict::Denied { reason, code, user_message },
+        (None, Some(url)) => Verdict::Redirected { url },
+        (None, None) => Verdict::Through,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

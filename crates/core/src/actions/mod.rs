@@ -18,6 +18,7 @@ pub(crate) mod runs;
 pub(crate) mod secrets;
 
 pub use build::{BuildError, BuildFailure, Builder, Builds, Built, Draft, NoBuilder, Packages};
+pub use commands::{Verdict, judge};
 pub use geography::{Geography, NoGeography, Place};
 pub use program::{Bound, BoundAction, Program};
 pub use runner::{ActionError, ConsoleLine, DEPTH_MAX, Execution, FetchRecord, Finished, NoRunner, Runner};

@@ -1,6 +1,7 @@
 //! Actions at work: what the rules ask to be run, the worker processes that run it, and what it may reach from there.
 
 mod cache;
+pub mod command;
 mod packages;
 mod reach;
 mod workers;
@@ -9,3 +10,4 @@ pub use cache::Caches;
 pub use packages::{Packaged, PackagesError};
 pub use reach::{Own, Reach, Reached};
 pub use workers::Workers;
+pub(crate) use workers::{limits, pool_config};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use curfew_core::actions::{self, BuildError, BuildFailure, Builder, Built, Draft};
 use curfew_egress::{Egress, Limits, Outgoing};
 use curfew_packages::{
-    Dependency, DeployError, Fetch, FetchError, Get, Got, NpmrcError, Packages, PlanError, Registries,
-    RegistryError, Shelf, shelf_folders,
+    Dependency, DeployError, Fetch, FetchError, Get, Got, NpmrcError, PackageSet, Packages, PlanError,
+    Registries, RegistryError, Shelf, shelf_folders,
 };
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, LOCATION};
@@ -60,6 +60,11 @@ impl Packaged {
         let registries = registries(config.npmrc.as_deref(), |name| std::env::var(name).ok())?;
         tracing::debug!(beside = shelf.len(), registry = !registries.is_empty(), "packages of Actions");
         Ok(Self { packages: Packages::new(shelf, registries, Arc::new(Out { egress })) })
+    }
+
+    /// Chooses versions, and gets what they need.
+    pub async fn resolve(&self, dependencies: &[Dependency]) -> Result<PackageSet, DeployError> {
+        self.packages.resolve(dependencies).await
     }
 }
 
@@ -122,7 +127,7 @@ impl Builder for Packaged {
                 .into_iter()
                 .map(|dependency| Dependency { name: dependency.name, version: dependency.version })
                 .collect();
-            let set = self.packages.resolve(&dependencies).await.map_err(|error| {
+            let set = self.resolve(&dependencies).await.map_err(|error| {
                 tracing::warn!(%error, detail = error.detail(), action = draft.action_id, "packages");
                 failure(&error)
             })?;
@@ -154,7 +159,6 @@ mod tests {
     use curfew_egress::Policy;
     use curfew_model::TenantId;
     use curfew_model::config::Dependency;
-    use curfew_packages::PackageSet;
 
     use super::*;
     use crate::config::Typed;

@@ -11,7 +11,7 @@ use curfew_model::{Failure, TenantId};
 use curfew_packages::PackageSet;
 use curfew_store::{Store, action_packages};
 use curfew_tokens::digest::sha256;
-use engine::Pool;
+use engine::{Pool, PoolConfig, WorkerCommand};
 use futures_util::future::BoxFuture;
 use serde_json::value::to_raw_value;
 
@@ -40,14 +40,30 @@ impl fmt::Debug for Workers {
     }
 }
 
+/// What one execution may use.
+pub(crate) fn limits(config: &ActionsConfig) -> engine::Limits {
+    engine::Limits {
+        wall: config.time,
+        cpu: config.cpu,
+        memory_bytes: config.memory_bytes,
+        ..engine::Limits::default()
+    }
+}
+
+/// Workers that are started like this.
+pub(crate) fn pool_config(worker: WorkerCommand, config: &ActionsConfig) -> PoolConfig {
+    let ActionsConfig { workers, idle, unconfined, .. } = *config;
+    let pool = match workers {
+        Some(workers) => PoolConfig::with_workers(worker, workers),
+        None => PoolConfig::new(worker),
+    };
+    PoolConfig { idle, unconfined, ..pool }
+}
+
 impl Workers {
     /// Runs Actions in the workers of `pool`, which reach what `reach` says and use no more than `config` lets them.
     pub fn new(pool: Pool, reach: Arc<Reach>, store: Store, config: &ActionsConfig) -> Self {
-        let limits = engine::Limits {
-            cpu: config.cpu,
-            memory_bytes: config.memory_bytes,
-            ..engine::Limits::default()
-        };
+        let limits = limits(config);
         Self { pool, reach, store, limits, trigger_time: config.time, ready: Mutex::default() }
     }
 

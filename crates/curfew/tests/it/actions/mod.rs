@@ -2,6 +2,7 @@
 
 mod articles;
 mod builds;
+mod command;
 mod executions;
 mod hostile;
 mod management;
