@@ -1,6 +1,7 @@
 //! From what an Action asks for to a set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::OnceCell;
 
-use crate::limits::{DEPENDENCIES_MAX, FILES_MAX, REQUESTS_AT_ONCE, SET_BYTES_MAX};
+use crate::limits::{DEPENDENCIES_MAX, FILES_MAX, PACKUMENTS_BYTES_MAX, REQUESTS_AT_ONCE, SET_BYTES_MAX};
 use crate::npmrc::Registries;
 use crate::plan::{Choose, Chosen, Node, PlanError, plan};
 use crate::registry::{Fetch, Packument, Registry, RegistryError, no_version};
@@ -100,7 +101,8 @@ impl Packages {
                 return Err(DeployError::Twice(dependency.name.clone()));
             }
         }
-        let choice = Choice { packages: self, known: Mutex::default() };
+        let choice =
+            Choice { packages: self, known: Mutex::default(), room: AtomicUsize::new(PACKUMENTS_BYTES_MAX) };
         let nodes = plan(&roots, &choice).await?;
         drop(choice);
         let contents = self.contents(&nodes).await?;
@@ -210,6 +212,8 @@ fn lay_out(nodes: &[Node], contents: &Contents) -> Result<PackageSet, DeployErro
 struct Choice<'a> {
     packages: &'a Packages,
     known: Mutex<BTreeMap<String, Answer>>,
+    /// Bytes that may still be said about packages.
+    room: AtomicUsize,
 }
 
 type Answer = Arc<OnceCell<Result<Arc<Packument>, RegistryError>>>;
@@ -225,10 +229,35 @@ impl Choose for Choice<'_> {
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 Arc::clone(known.entry(spec.name.clone()).or_default())
             };
-            let ask = || async { self.packages.registry.packument(&spec.name).await.map(Arc::new) };
+            let ask = || async {
+                let (packument, bytes) = self.packages.registry.packument(&spec.name).await?;
+                let left = |left: usize| left.checked_sub(bytes);
+                match self.room.fetch_update(Ordering::AcqRel, Ordering::Acquire, left) {
+                    Ok(_) => Ok(Arc::new(packument)),
+                    Err(_) => Err(RegistryError::TooMuch),
+                }
+            };
             let packument = answer.get_or_init(ask).await.as_ref().map_err(Clone::clone)?;
             let (version, release) = packument.pick(&spec.wanted).ok_or_else(|| no_version(spec, wanted))?;
             Ok(Chosen { version: version.clone(), release: Arc::clone(release), is_shelved: false })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_takes_of_the_same_room() {
+        let files = |count: usize, bytes: usize| -> Files {
+            (0..count).map(|number| (format!("{number}.js"), Some("x".repeat(bytes).into()))).collect()
+        };
+        let room = Mutex::new((3, 10));
+        assert_eq!(take(&room, &files(1, 6)), Ok(()));
+        assert_eq!(take(&room, &files(1, 5)), Err(SetError::TooLarge("64 MiB of files")));
+        let room = Mutex::new((3, 10));
+        assert_eq!(take(&room, &files(2, 0)), Ok(()));
+        assert_eq!(take(&room, &files(2, 0)), Err(SetError::TooLarge("20,000 files")));
     }
 }

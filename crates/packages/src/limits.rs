@@ -15,6 +15,8 @@ pub(crate) const SET_ENCODED_BYTES_MAX: usize = 128 << 20;
 
 /// Bytes of what a registry says about a package. One that knows only the long form says much.
 pub(crate) const PACKUMENT_BYTES_MAX: usize = 32 << 20;
+/// Bytes of what registries say about all the packages that are looked at for a set. It is kept until the set is chosen.
+pub(crate) const PACKUMENTS_BYTES_MAX: usize = 256 << 20;
 /// Bytes of a tarball.
 pub(crate) const TARBALL_BYTES_MAX: usize = 32 << 20;
 /// Bytes in a tarball, those included that are not kept.
@@ -24,6 +26,8 @@ pub(crate) const UNPACKED_RATIO_MAX: u64 = 100;
 pub(crate) const UNPACKED_BYTES_FREE: u64 = 1 << 20;
 /// Files in a tarball, those included that are not kept.
 pub(crate) const ENTRIES_MAX: usize = 50_000;
+/// Bytes of an entry that only says more about another one: its long name, its extended header.
+pub(crate) const HEADER_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of a path in a tarball.
 pub(crate) const PATH_BYTES_MAX: usize = 512;
 /// Requests to a registry at a time.

@@ -81,6 +81,9 @@ pub enum RegistryError {
         /// Why, for the operator.
         detail: String,
     },
+    /// All that it says about the packages that are needed is more than is kept.
+    #[error("what the registry says about all the packages together is too much")]
+    TooMuch,
     /// What it answers is not what a registry answers.
     #[error("the registry's answer about '{name}' is not that of an npm registry")]
     Malformed {
@@ -225,14 +228,16 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) async fn packument(&self, name: &str) -> Result<Packument, RegistryError> {
+    /// What it says of a package, and how many bytes that was.
+    pub(crate) async fn packument(&self, name: &str) -> Result<(Packument, usize), RegistryError> {
         let registry = self.of(name)?;
         // The slash of a scope is no slash of the path.
         let url = registry.join(&name.replace('/', "%2f")).map_err(|error| malformed(name, &error))?;
         let body = self.get(name, url, PACKUMENT, PACKUMENT_BYTES_MAX).await?;
         let owned = name.to_owned();
         let read = tokio::task::spawn_blocking(move || {
-            Packument::parse(&body).map_err(|error| malformed(&owned, &error))
+            let packument = Packument::parse(&body).map_err(|error| malformed(&owned, &error))?;
+            Ok((packument, body.len()))
         });
         read.await.map_err(|error| malformed(name, &error))?
     }
@@ -338,6 +343,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_tagged_is_not_always_picked() {
+        let read = packument(
+            r#"{"dist-tags":{"latest":"2.0.0-rc.1"},"versions":{"1.0.0":{},"1.1.0":{},"2.0.0-rc.1":{}}}"#,
+        );
+        for (wanted, version) in [("*", "2.0.0-rc.1"), ("", "2.0.0-rc.1"), (">=1", "1.1.0"), ("1", "1.1.0")] {
+            assert_eq!(picked(&read, wanted).as_deref(), Some(version), "{wanted}");
+        }
+        let read = packument(
+            r#"{"dist-tags":{"latest":"1.5.0"},"versions":{"1.4.0":{},"1.5.0":{"deprecated":"no"},"2.0.0":{}}}"#,
+        );
+        for (wanted, version) in [("^1", "1.4.0"), ("*", "2.0.0"), ("latest", "1.5.0"), ("~1.5", "1.5.0")] {
+            assert_eq!(picked(&read, wanted).as_deref(), Some(version), "{wanted}");
+        }
+    }
+
+    #[test]
     fn a_release_says_what_it_needs() {
         let value = serde_json::json!({
             "dependencies": {"a": "1", "o": "1", "bad": 1},
@@ -358,7 +379,9 @@ mod tests {
             integrity: Some("y".into()),
         };
         assert_eq!(Release::read(&value), expected);
-        assert!(Release::read(&serde_json::json!({"cpu": ["x64"]})).is_native);
+        for system in ["cpu", "os", "libc"] {
+            assert!(Release::read(&serde_json::json!({system: ["x"]})).is_native, "{system}");
+        }
         assert!(!Release::read(&serde_json::json!({"os": []})).is_native);
         assert_eq!(Release::read(&Value::Null), Release::default());
     }

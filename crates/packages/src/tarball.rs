@@ -12,8 +12,8 @@ use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 
 use crate::limits::{
-    ENTRIES_MAX, FILE_BYTES_MAX, PATH_BYTES_MAX, SET_BYTES_MAX, UNPACKED_BYTES_FREE, UNPACKED_BYTES_MAX,
-    UNPACKED_RATIO_MAX,
+    ENTRIES_MAX, FILE_BYTES_MAX, HEADER_BYTES_MAX, PATH_BYTES_MAX, SET_BYTES_MAX, UNPACKED_BYTES_FREE,
+    UNPACKED_BYTES_MAX, UNPACKED_RATIO_MAX,
 };
 use crate::manifest::PackageJson;
 use crate::source::{Keep, text_of};
@@ -90,18 +90,45 @@ fn malformed(error: &io::Error) -> TarballError {
     }
 }
 
-/// Unpacks a tarball. Its first folder, whatever its name, is the package.
-pub(crate) fn unpack(bytes: &[u8]) -> Result<Files, TarballError> {
-    let by_ratio = (bytes.len() as u64).saturating_mul(UNPACKED_RATIO_MAX).max(UNPACKED_BYTES_FREE);
-    let limited = Limited { inner: MultiGzDecoder::new(bytes), left: by_ratio.min(UNPACKED_BYTES_MAX) };
-    let mut archive = tar::Archive::new(limited);
-    let mut files = Files::new();
-    let mut kept = 0;
-    for (count, entry) in archive.entries().map_err(|error| malformed(&error))?.enumerate() {
-        let mut entry = entry.map_err(|error| malformed(&error))?;
+/// What may come out of a tarball of so many bytes.
+fn unpacked_bytes_max(bytes: usize) -> u64 {
+    (bytes as u64).saturating_mul(UNPACKED_RATIO_MAX).clamp(UNPACKED_BYTES_FREE, UNPACKED_BYTES_MAX)
+}
+
+fn archive(bytes: &[u8]) -> tar::Archive<Limited<MultiGzDecoder<&[u8]>>> {
+    let left = unpacked_bytes_max(bytes.len());
+    tar::Archive::new(Limited { inner: MultiGzDecoder::new(bytes), left })
+}
+
+/// Looks at the headers alone. What an entry says about the next one is read as a whole, however long it is.
+fn look_through(bytes: &[u8]) -> Result<(), TarballError> {
+    let mut archive = archive(bytes);
+    let entries = archive.entries().map_err(|error| malformed(&error))?.raw(true);
+    for (count, entry) in entries.enumerate() {
+        let entry = entry.map_err(|error| malformed(&error))?;
         if count >= ENTRIES_MAX {
             return Err(TarballError::TooLarge("the number of its files"));
         }
+        let kind = entry.header().entry_type();
+        let is_header = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_pax_global_extensions();
+        if is_header && entry.size() > HEADER_BYTES_MAX {
+            return Err(TarballError::TooLarge("a header in it"));
+        }
+    }
+    Ok(())
+}
+
+/// Unpacks a tarball. Its first folder, whatever its name, is the package.
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Files, TarballError> {
+    look_through(bytes)?;
+    let mut archive = archive(bytes);
+    let mut files = Files::new();
+    let mut kept = 0;
+    for entry in archive.entries().map_err(|error| malformed(&error))? {
+        let mut entry = entry.map_err(|error| malformed(&error))?;
         let path = entry.path_bytes();
         let path = String::from_utf8_lossy(&path).into_owned();
         match entry.header().entry_type() {
@@ -278,6 +305,48 @@ pub(crate) mod tests {
         assert_eq!(unpack(&large), Err(TarballError::TooLarge("a file in it")));
         let fits = gzip(&tar(&[JSON, ("package/noise.js", &noise[1..])]));
         assert!(unpack(&fits).is_ok());
+        // What stands for a name, and is none.
+        for kind in
+            [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader, EntryType::XGlobalHeader]
+        {
+            let long = |bytes: u64| {
+                let mut builder = tar::Builder::new(Vec::new());
+                builder.append(&header(JSON.0, EntryType::Regular, 2), JSON.1).unwrap();
+                builder.append(&header("long", kind, bytes), io::repeat(b'a').take(bytes)).unwrap();
+                builder.append(&header("package/a.js", EntryType::Regular, 0), io::empty()).unwrap();
+                unpack(&gzip(&builder.into_inner().unwrap()))
+            };
+            assert_eq!(long(HEADER_BYTES_MAX + 1), Err(TarballError::TooLarge("a header in it")), "{kind:?}");
+            assert_ne!(long(HEADER_BYTES_MAX), Err(TarballError::TooLarge("a header in it")), "{kind:?}");
+        }
+        // Too many, of which none is anything. The noise is what the ratio asks for.
+        let many = |count: usize| {
+            let mut builder = tar::Builder::new(Vec::new());
+            builder.append(&header(JSON.0, EntryType::Regular, 2), JSON.1).unwrap();
+            builder.append(&header("package/noise", EntryType::Regular, 1 << 20), &noise[..1 << 20]).unwrap();
+            for _ in 2..count {
+                builder.append(&header("package/lib/", EntryType::Directory, 0), io::empty()).unwrap();
+            }
+            unpack(&gzip(&builder.into_inner().unwrap())).map(drop)
+        };
+        assert_eq!(many(ENTRIES_MAX), Ok(()));
+        assert_eq!(many(ENTRIES_MAX + 1), Err(TarballError::TooLarge("the number of its files")));
+        // All its texts together; each fits.
+        let blank = vec![b' '; FILE_BYTES_MAX];
+        let names: Vec<_> = (0..9).map(|number| format!("package/{number}.js")).collect();
+        let mut all = vec![JSON, ("package/noise", &noise[1..])];
+        all.extend(names.iter().map(|name| (&**name, &*blank)));
+        assert_eq!(unpack(&gzip(&tar(&all))), Err(TarballError::TooLarge("its content")));
+        all.truncate(9);
+        assert!(unpack(&gzip(&tar(&all))).is_ok());
+        for (bytes, most) in [
+            (0, UNPACKED_BYTES_FREE),
+            (20_000, 2_000_000),
+            (3 << 20, UNPACKED_BYTES_MAX),
+            (usize::MAX, UNPACKED_BYTES_MAX),
+        ] {
+            assert_eq!(unpacked_bytes_max(bytes), most);
+        }
         let long = "d".repeat(90);
         let path = format!("package/{long}.js");
         assert!(unpack(&gzip(&tar(&[JSON, (&path, b"")]))).is_ok());
@@ -310,6 +379,13 @@ pub(crate) mod tests {
         assert_eq!(verify(b"x", &sha512), Ok(sha512.clone()));
         assert_eq!(verify(b"x", &format!("sha1-EfZ5ks sha512-AAAA {sha512}?x")), Ok(sha512.clone()));
         assert_eq!(verify(b"y", &sha512), Err(TarballError::Checksum));
+        // All of it counts.
+        for at in [0, 31, SHA512_OUTPUT_LEN - 1] {
+            let mut other = digest(&SHA512, b"x").as_ref().to_vec();
+            other[at] ^= 1;
+            let other = format!("sha512-{}", BASE64_STANDARD.encode(other));
+            assert_eq!(verify(b"x", &other), Err(TarballError::Checksum), "{at}");
+        }
         for weak in ["", "sha1-EfZ5ksZnZ9lkOsnVNZ0=", "sha512-", "sha512-AAAA", "sha512-é", "sha384-x"] {
             assert_eq!(verify(b"x", weak), Err(TarballError::NoChecksum), "{weak}");
         }

@@ -94,6 +94,36 @@ async fn nothing_is_hidden_from_who_found_it() {
 }
 
 #[tokio::test]
+async fn another_version_may_stand_before_one_who_takes_either() {
+    // y's z lies as high as it can: x takes that one too, and finds it from then on.
+    let registry = || {
+        Registry::default()
+            .with("x@1.0.0", json!({"dependencies": {"y": "2", "z": ">=1"}}))
+            .with("y@1.0.0", json!({}))
+            .with("y@2.0.0", json!({"dependencies": {"z": "2"}}))
+            .with("z@1.0.0", json!({}))
+            .with("z@2.0.0", json!({}))
+    };
+    let set = registry().deploy(&[("x", "1"), ("y", "1"), ("z", "1")]).await.unwrap();
+    assert_eq!(tree(&set), ["x 1.0.0", "x/y 2.0.0", "x/z 2.0.0", "y 1.0.0", "z 1.0.0"]);
+}
+
+#[tokio::test]
+async fn a_name_is_not_a_package() {
+    // Two packages that are wanted under one name, in the same version.
+    let set = Registry::default()
+        .with("a@1.0.0", json!({"dependencies": {"b": "npm:c@1"}}))
+        .with("b@1.0.0", json!({}))
+        .with("c@1.0.0", json!({}))
+        .deploy(&[("a", "1"), ("b", "1")])
+        .await
+        .unwrap();
+    assert_eq!(tree(&set), ["a 1.0.0", "a/b 1.0.0", "b 1.0.0"]);
+    let Ok(Target::File(found)) = set.resolve("node_modules/a/index.js", "b", By::Require) else { panic!() };
+    assert!(set.files()[&found].source.contains("c@1.0.0"));
+}
+
+#[tokio::test]
 async fn packages_may_need_each_other() {
     let set = Registry::default()
         .with("a@1.0.0", json!({"dependencies": {"b": "1"}}))
@@ -309,7 +339,53 @@ async fn credentials_do_not_follow_a_redirect() {
     // A redirect without an end.
     let mut registry = Registry::default();
     registry.answers.insert(format!("{HOST}a"), moved("/a"));
+    let registry = Arc::new(registry);
+    let result = registry.deploy_shared(&format!("registry={HOST}"), &[("a", "1")]).await;
+    assert_eq!(refused(result), "the registry gives no answer about 'a'");
+    assert_eq!(registry.asked.lock().unwrap().len(), 6, "the first address, and five others");
+}
+
+#[tokio::test]
+async fn what_is_said_about_packages_has_limits() {
+    // The same for every name: one version, and much that says nothing.
+    let long = |bytes: usize| {
+        let mut text = r#"{"versions":{"1.0.0":{"dist":{"integrity":"none"}}}}"#.to_owned().into_bytes();
+        text.resize(bytes, b' ');
+        got(200, text)
+    };
+    let said = |name: &str, answer: &Got, registry: &mut Registry| {
+        registry.answers.insert(format!("{HOST}{name}"), answer.clone());
+    };
+    let largest = 32 << 20;
+    let mut registry = Registry::default();
+    said("a", &long(largest + 1), &mut registry);
     assert_eq!(refused(registry.deploy(&[("a", "1")]).await), "the registry gives no answer about 'a'");
+    let answer = long(largest);
+    for (count, text) in [
+        (8, "the registry has no package 'p0'"),
+        (9, "what the registry says about all the packages together is too much"),
+    ] {
+        let names: Vec<_> = (0..count).map(|number| format!("p{number}")).collect();
+        let mut registry = Registry::default();
+        names.iter().for_each(|name| said(name, &answer, &mut registry));
+        let wanted: Vec<_> = names.iter().map(|name| (&**name, "1")).collect();
+        let result = refused(registry.deploy(&wanted).await);
+        // Those that are not too much are asked for their tarballs, which are not there.
+        assert!(
+            result == text || count == 8 && result.starts_with("the registry has no package"),
+            "{result}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_looked_at_has_an_end() {
+    // Few packages, of which each needs each.
+    let all: serde_json::Map<_, _> = (0..150).map(|number| (format!("p{number}"), json!("1"))).collect();
+    let registry = (0..150).fold(Registry::default(), |registry, number| {
+        registry.with(&format!("p{number}@1.0.0"), json!({"dependencies": all}))
+    });
+    assert_eq!(registry.deploy(&[("p0", "1")]).await, Err(DeployError::Plan(PlanError::TooMany)));
 }
 
 #[tokio::test]
