@@ -169,6 +169,10 @@ mod tests {
         let found = set.resolve("node_modules/a/index.js", "@s/b", By::Require);
         assert_eq!(found, Ok(Target::File("node_modules/@s/b/index.js".into())));
         assert_eq!(set.resolve("", "a/a", By::Require).unwrap_err().code(), "ERR_DLOPEN_FAILED");
+        let large = std::fs::File::create(folder.path().join("node_modules/a/large.json")).unwrap();
+        large.set_len(FILE_BYTES_MAX as u64 + 1).unwrap();
+        let error = PackageSet::from_folder(folder.path()).unwrap_err();
+        assert!(matches!(error, FolderError::Set(SetError::TooLarge("8 MiB in a file"))), "{error}");
     }
 
     #[test]

@@ -217,6 +217,7 @@ mod tests {
             "https://npm.example.evil.example/",
             "https://evil.example/npm.example/",
             "http://packages.example:81/other",
+            "http://packages.example:81/npm-other/a",
             "http://packages.example/npm/a",
             // It has a credential, but is no registry of the configuration.
             "https://cdn.example/a.tgz",
@@ -232,6 +233,10 @@ mod tests {
             "npm.example",
             "ftp://npm.example/",
             "https://me:secret@npm.example/",
+            "https://me@npm.example/",
+            "https://:secret@npm.example/",
+            "https://npm.example/#secret",
+            "https:///",
             "https://npm.example/?secret",
             "",
         ] {

@@ -444,6 +444,49 @@ mod tests {
         ];
         assert_eq!(BTreeSet::from(others).len(), 3);
         assert_eq!(with(vec![], &[]), digest);
+        // Each part by itself.
+        let own = set(A).content;
+        let changes: [fn(&mut Content); 5] = [
+            |content| content.roots.clear(),
+            |content| {
+                content.packages.push(Package {
+                    path: String::new(),
+                    name: String::new(),
+                    version: String::new(),
+                    integrity: String::new(),
+                })
+            },
+            |content| drop(content.files.pop_last()),
+            |content| content.native.extend(["node_modules/a/a.node".into()]),
+            |content| content.resolutions.clear(),
+        ];
+        let mut digests = BTreeSet::from([digest]);
+        for change in changes {
+            let mut changed = own.clone();
+            change(&mut changed);
+            digests.insert(PackageSet::try_from(changed).unwrap().digest);
+        }
+        assert_eq!(digests.len(), 1 + changes.len());
+    }
+
+    #[test]
+    fn who_asks_decides_and_not_only_where() {
+        let set = set(&[
+            ("node_modules/a/a.cjs", "require('e')"),
+            ("node_modules/a/a.mjs", "import 'e'"),
+            ("node_modules/a/package.json", r#"{"type":"commonjs"}"#),
+            ("node_modules/a/odd.js", "export const x = 1"),
+            ("node_modules/e/package.json", r#"{"exports":{"import":"./e.mjs","require":"./e.cjs"}}"#),
+            ("node_modules/e/e.cjs", ""),
+            ("node_modules/e/e.mjs", ""),
+        ]);
+        for from in ["node_modules/a/a.cjs", "node_modules/a/a.mjs"] {
+            for (by, found) in [(By::Require, "node_modules/e/e.cjs"), (By::Import, "node_modules/e/e.mjs")] {
+                assert_eq!(set.resolve(from, "e", by), Ok(Target::File(found.into())), "{from} {by:?}");
+            }
+        }
+        let odd = &set.files()["node_modules/a/odd.js"];
+        assert_eq!(odd.kind, Kind::CommonJs, "what its package states comes before what it looks like");
     }
 
     #[test]
@@ -476,5 +519,21 @@ mod tests {
             (0..9).map(|at| (format!("node_modules/a/{at}.json").into(), Arc::clone(&large))).collect();
         let error = PackageSet::new(BTreeMap::new(), Vec::new(), much, BTreeSet::new()).unwrap_err();
         assert_eq!(error, SetError::TooLarge("64 MiB of files"));
+        // Bytes that are written as six.
+        let odd: Arc<str> = "\u{1}".repeat(6 << 20).into();
+        let odd = (0..4).map(|at| (format!("node_modules/a/{at}.json").into(), Arc::clone(&odd))).collect();
+        let error = PackageSet::new(BTreeMap::new(), Vec::new(), odd, BTreeSet::new()).unwrap_err();
+        assert_eq!(error, SetError::TooLarge("128 MiB when written"));
+        let package = Package {
+            path: "node_modules/a".into(),
+            name: "a".into(),
+            version: "1.0.0".into(),
+            integrity: String::new(),
+        };
+        let of = |count| {
+            PackageSet::new(BTreeMap::new(), vec![package.clone(); count], sources(A), BTreeSet::new())
+        };
+        assert!(of(PACKAGES_MAX).is_ok());
+        assert_eq!(of(PACKAGES_MAX + 1).unwrap_err(), SetError::TooLarge("300 packages"));
     }
 }

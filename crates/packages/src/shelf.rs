@@ -177,6 +177,12 @@ mod tests {
         let bytes = shelf.tarball("@s/a", &version).unwrap();
         assert!(verify(&bytes, release.integrity.as_ref().unwrap()).is_ok());
         assert_eq!(release.dependencies["b"], "^1");
+        // What was put in its place and is too large is not even read.
+        let large = std::fs::File::create(one.path().join("s-a-1.2.3.tgz")).unwrap();
+        large.set_len(TARBALL_BYTES_MAX as u64).unwrap();
+        assert_eq!(shelf.tarball("@s/a", &version).unwrap().len(), TARBALL_BYTES_MAX);
+        large.set_len(TARBALL_BYTES_MAX as u64 + 1).unwrap();
+        assert!(shelf.tarball("@s/a", &version).is_err());
         assert!(Shelf::open(&[]).unwrap().is_empty());
     }
 
