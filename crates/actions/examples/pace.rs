@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_actions::{
-    ActionError, Execution, Limits, Nothing, Pool, PoolConfig, Program, Trigger, WorkerCommand,
+    ActionError, ActionTrigger, Execution, Limits, Nothing, Pool, PoolConfig, Program, WorkerCommand,
 };
 use curfew_model::Timestamp;
 use serde_json::value::RawValue;
@@ -80,7 +80,7 @@ fn execution(program: &Arc<Program>, tenant: u64) -> Execution {
     Execution {
         tenant,
         program: Arc::clone(program),
-        trigger: Trigger::PostLogin,
+        trigger: ActionTrigger::PostLogin,
         function: "onExecutePostLogin".to_owned(),
         event: event.to_owned(),
         secrets: BTreeMap::new(),

@@ -20,6 +20,7 @@ mod protocol;
 pub mod types;
 pub mod worker;
 
+pub use curfew_model::config::ActionTrigger;
 pub use curfew_packages::PackageSet;
 pub use engine::{ACTION_FILE, FIRST_LINE_COLUMNS, MODULE_PREFIX};
 pub use finished::{ActionError, ConsoleLevel, ConsoleLine, FetchRecord, Finished};
@@ -27,5 +28,5 @@ pub use host::{
     CacheAnswer, CacheRequest, FetchError, FetchRequest, FetchResponse, Host, HostFuture, Nothing,
 };
 pub use pool::{DEPTH_MAX, Pool, PoolConfig, Unconfined, WorkerCommand};
-pub use program::{Execution, Limits, Program, Trigger};
+pub use program::{Execution, Limits, Program};
 pub use worker::{Confinement, Enforced};

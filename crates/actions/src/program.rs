@@ -1,10 +1,10 @@
 //! What is run: a version of an Action, and one execution of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use curfew_model::config::ActionTrigger;
 use curfew_model::{Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -24,55 +24,6 @@ pub struct Program {
     pub modules: Vec<(String, Arc<str>)>,
 }
 
-/// When an Action is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trigger {
-    /// After somebody has shown who they are, before anything is issued.
-    PostLogin,
-    /// Before an application gets a token of its own (`client_credentials`).
-    CredentialsExchange,
-    /// Before a user is made.
-    PreUserRegistration,
-    /// After a user was made.
-    PostUserRegistration,
-    /// After a password was changed.
-    PostChangePassword,
-}
-
-impl Trigger {
-    /// Every trigger.
-    pub const ALL: [Self; 5] = [
-        Self::PostLogin,
-        Self::CredentialsExchange,
-        Self::PreUserRegistration,
-        Self::PostUserRegistration,
-        Self::PostChangePassword,
-    ];
-
-    /// Its id in the Management API.
-    pub const fn id(self) -> &'static str {
-        match self {
-            Self::PostLogin => "post-login",
-            Self::CredentialsExchange => "credentials-exchange",
-            Self::PreUserRegistration => "pre-user-registration",
-            Self::PostUserRegistration => "post-user-registration",
-            Self::PostChangePassword => "post-change-password",
-        }
-    }
-
-    /// The trigger with this id.
-    pub fn find(id: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|trigger| trigger.id() == id)
-    }
-}
-
-impl fmt::Display for Trigger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
-    }
-}
-
 /// One execution of an Action.
 #[derive(Debug)]
 pub struct Execution {
@@ -81,7 +32,7 @@ pub struct Execution {
     /// What is run.
     pub program: Arc<Program>,
     /// Which objects `event` and `api` are.
-    pub trigger: Trigger,
+    pub trigger: ActionTrigger,
     /// Which of the file's exports is called: `onExecutePostLogin`.
     pub function: String,
     /// `event`, without its secrets.

@@ -13,7 +13,7 @@ use curfew_packages::{By, Kind, Target};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActionError, CacheAnswer, CacheRequest, ConsoleLine, FetchError, Limits, Trigger};
+use crate::{ActionError, ActionTrigger, CacheAnswer, CacheRequest, ConsoleLine, FetchError, Limits};
 
 /// Bytes before the head.
 const LENGTHS: usize = 8;
@@ -109,7 +109,7 @@ pub(crate) struct Run {
     pub(crate) number: u64,
     pub(crate) tenant: u64,
     pub(crate) program: String,
-    pub(crate) trigger: Trigger,
+    pub(crate) trigger: ActionTrigger,
     pub(crate) function: String,
     pub(crate) secrets: BTreeMap<String, Secret<String>>,
     pub(crate) now_us: i64,

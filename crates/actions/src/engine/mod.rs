@@ -32,7 +32,7 @@ use state::{Run, Watch};
 
 use crate::calls::{Answer, Request};
 use crate::lookups::{Found, Lookup};
-use crate::{ActionError, ConsoleLine, Limits, Trigger};
+use crate::{ActionError, ActionTrigger, ConsoleLine, Limits};
 
 /// Most bytes of the C stack that a context uses; the thread must have more.
 pub(crate) const STACK_BYTES: usize = 1 << 20;
@@ -81,7 +81,7 @@ pub(crate) struct Shared {
 /// One execution, as the engine sees it.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
-    pub(crate) trigger: Trigger,
+    pub(crate) trigger: ActionTrigger,
     pub(crate) function: &'a str,
     pub(crate) event: &'a str,
     pub(crate) secrets: &'a BTreeMap<String, Secret<String>>,
@@ -280,7 +280,7 @@ impl Engine {
     /// Calls the entry: `run({ trigger, function, event, secrets })`.
     fn call<'js>(&self, ctx: &Ctx<'js>, start: &Start<'_>) -> rquickjs::Result<Promise<'js>> {
         let record = Object::new(ctx.clone())?;
-        record.set("trigger", start.trigger.id())?;
+        record.set("trigger", start.trigger.as_str())?;
         record.set("function", start.function)?;
         record.set("event", ctx.json_parse(start.event)?)?;
         let secrets = Object::new(ctx.clone())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use curfew_actions::in_process::{InProcess, run};
-use curfew_actions::{Execution, Finished, Trigger};
+use curfew_actions::{ActionTrigger, Execution, Finished};
 use curfew_model::Secret;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{Echo, commands, console, execution, program, thrown};
 
 /// An execution of a function of this body, with this event.
-fn of(trigger: Trigger, function: &str, event: &Value, body: &str) -> Execution {
+fn of(trigger: ActionTrigger, function: &str, event: &Value, body: &str) -> Execution {
     let program = Arc::new(program(&format!("exports.{function} = async (event, api) => {{\n{body}\n}};")));
     let mut execution = execution(&program);
     execution.trigger = trigger;
@@ -21,7 +21,7 @@ fn of(trigger: Trigger, function: &str, event: &Value, body: &str) -> Execution 
     execution
 }
 
-fn ran(trigger: Trigger, function: &str, event: &Value, body: &str) -> Finished {
+fn ran(trigger: ActionTrigger, function: &str, event: &Value, body: &str) -> Finished {
     run(&of(trigger, function, event, body), Arc::new(Echo::default()))
 }
 
@@ -35,7 +35,7 @@ fn login_event() -> Value {
 }
 
 fn login(body: &str) -> Finished {
-    ran(Trigger::PostLogin, "onExecutePostLogin", &login_event(), body)
+    ran(ActionTrigger::PostLogin, "onExecutePostLogin", &login_event(), body)
 }
 
 /// The commands as `type(args…)`.
@@ -285,7 +285,7 @@ fn where_no_browser_is_nobody_is_redirected() {
         event["transaction"]["protocol"] = json!(protocol);
         event["transaction"]["prompt"] = prompt;
         let body = "console.log(api.redirect.canRedirect()); api.redirect.sendUserTo('https://a.example');";
-        let finished = ran(Trigger::PostLogin, "onExecutePostLogin", &event, body);
+        let finished = ran(ActionTrigger::PostLogin, "onExecutePostLogin", &event, body);
         assert_eq!(console(&finished), ["log: false"]);
         assert!(thrown(&finished).1.contains("has no browser"));
     }
@@ -296,7 +296,7 @@ fn a_refresh_token_is_revoked_where_one_is_exchanged() {
     let mut event = login_event();
     event["transaction"]["protocol"] = json!("oauth2-refresh-token");
     let finished =
-        ran(Trigger::PostLogin, "onExecutePostLogin", &event, "api.refreshToken.revoke('stolen');");
+        ran(ActionTrigger::PostLogin, "onExecutePostLogin", &event, "api.refreshToken.revoke('stolen');");
     assert_eq!(calls(&finished), [r#"refreshToken.revoke("stolen")"#]);
 }
 
@@ -309,7 +309,7 @@ fn the_other_triggers_have_their_own_api() {
          try {{ api.access.deny('access_denied', 'x'); }} catch (error) {{ console.log(error.message); }}
          api.access.deny('invalid_scope', 'why');"
     );
-    let finished = ran(Trigger::CredentialsExchange, "onExecuteCredentialsExchange", &event, &body);
+    let finished = ran(ActionTrigger::CredentialsExchange, "onExecuteCredentialsExchange", &event, &body);
     assert_eq!(finished.result, Ok(()));
     assert_eq!(
         calls(&finished),
@@ -326,7 +326,7 @@ fn the_other_triggers_have_their_own_api() {
     let body = format!(
         "{keys} api.user.setUserMetadata('a', 1); api.user.setAppMetadata('b', [2]); api.validation.error('c', 'm'); api.access.deny('log', 'shown'); api.access.deny('log');"
     );
-    let finished = ran(Trigger::PreUserRegistration, "onExecutePreUserRegistration", &event, &body);
+    let finished = ran(ActionTrigger::PreUserRegistration, "onExecutePreUserRegistration", &event, &body);
     assert_eq!(finished.result, Ok(()));
     assert_eq!(
         calls(&finished),
@@ -340,10 +340,10 @@ fn the_other_triggers_have_their_own_api() {
     );
     assert_eq!(console(&finished), ["log: access,cache,transaction,user,validation"]);
 
-    let finished = ran(Trigger::PostUserRegistration, "onExecutePostUserRegistration", &event, keys);
+    let finished = ran(ActionTrigger::PostUserRegistration, "onExecutePostUserRegistration", &event, keys);
     assert_eq!(console(&finished), ["log: cache"]);
     let body = format!("{keys} api.transaction.setResultUrl('https://x');");
-    let finished = ran(Trigger::PostChangePassword, "onExecutePostChangePassword", &event, &body);
+    let finished = ran(ActionTrigger::PostChangePassword, "onExecutePostChangePassword", &event, &body);
     assert_eq!(console(&finished), ["log: cache,transaction"]);
     assert!(thrown(&finished).1.starts_with("api.transaction.setResultUrl is not available"));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use curfew_actions::{
-    ActionError, CacheAnswer, CacheRequest, Execution, FetchError, FetchRequest, FetchResponse, Finished,
-    Host, HostFuture, Limits, PackageSet, Program, Trigger,
+    ActionError, ActionTrigger, CacheAnswer, CacheRequest, Execution, FetchError, FetchRequest,
+    FetchResponse, Finished, Host, HostFuture, Limits, PackageSet, Program,
 };
 use curfew_model::Timestamp;
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ pub(crate) fn execution(program: &Arc<Program>) -> Execution {
     Execution {
         tenant: 1,
         program: Arc::clone(program),
-        trigger: Trigger::PostLogin,
+        trigger: ActionTrigger::PostLogin,
         function: "onExecutePostLogin".to_owned(),
         event: RawValue::from_string(r#"{"user":{"user_id":"auth0|1","name":"Zoë"}}"#.to_owned())
             .expect("JSON"),

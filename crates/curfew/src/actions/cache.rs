@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use curfew_actions::{CacheAnswer, CacheRequest, Trigger};
+use curfew_actions::{ActionTrigger, CacheAnswer, CacheRequest};
 use curfew_model::{TenantId, Timestamp};
 
 /// Entries of one trigger.
@@ -33,14 +33,14 @@ type Cache = BTreeMap<String, Entry>;
 
 /// The caches of a node: one of each trigger of each tenant.
 #[derive(Debug, Default)]
-pub struct Caches(Mutex<HashMap<(TenantId, Trigger), Cache>>);
+pub struct Caches(Mutex<HashMap<(TenantId, ActionTrigger), Cache>>);
 
 impl Caches {
     /// Does what an Action asks, at `now`.
     pub fn answer(
         &self,
         tenant: TenantId,
-        trigger: Trigger,
+        trigger: ActionTrigger,
         request: CacheRequest,
         now: Timestamp,
     ) -> CacheAnswer {
@@ -117,7 +117,12 @@ mod tests {
 
     impl Given {
         fn ask(&self, tenant: i64, request: CacheRequest, at: i64) -> CacheAnswer {
-            self.0.answer(TenantId(tenant), Trigger::PostLogin, request, Timestamp::from_micros(at * 1000))
+            self.0.answer(
+                TenantId(tenant),
+                ActionTrigger::PostLogin,
+                request,
+                Timestamp::from_micros(at * 1000),
+            )
         }
 
         fn set(&self, key: &str, value: &str, ttl_ms: Option<i64>) -> CacheAnswer {
@@ -187,7 +192,7 @@ mod tests {
         assert_eq!(given.ask(2, get.clone(), NOW), CacheAnswer::Nothing);
         let other = given.0.answer(
             TenantId(1),
-            Trigger::CredentialsExchange,
+            ActionTrigger::CredentialsExchange,
             get,
             Timestamp::from_micros(NOW * 1000),
         );

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use curfew_actions::{
-    CacheAnswer, CacheRequest, FetchError, FetchRequest, FetchResponse, Host, HostFuture, Trigger,
+    ActionTrigger, CacheAnswer, CacheRequest, FetchError, FetchRequest, FetchResponse, Host, HostFuture,
 };
 use curfew_egress::{Egress, Fault, Limits, Outgoing};
 use curfew_http::App;
@@ -154,7 +154,7 @@ pub struct Reached {
     /// Whose Action it is.
     pub tenant: TenantId,
     /// Which trigger's cache it has.
-    pub trigger: Trigger,
+    pub trigger: ActionTrigger,
     /// How many Actions wait for it already.
     pub depth: u8,
 }

@@ -68,8 +68,6 @@ impl Workers {
     }
 
     async fn execute(&self, execution: Execution) -> Result<engine::Finished, ActionError> {
-        let trigger = engine::Trigger::find(execution.trigger.as_str())
-            .ok_or_else(|| ActionError::Unavailable("the engine does not know the trigger".to_owned()))?;
         let program = self.program(execution.tenant, &execution.program).await?;
         let event = to_raw_value(&execution.event)
             .map_err(|error| ActionError::Unavailable(format!("the event cannot be written: {error}")))?;
@@ -77,13 +75,13 @@ impl Workers {
         let host = Reached {
             reach: Arc::clone(&self.reach),
             tenant: execution.tenant,
-            trigger,
+            trigger: execution.trigger,
             depth: execution.depth,
         };
         let asked = engine::Execution {
             tenant: execution.tenant.0.unsigned_abs(),
             program,
-            trigger,
+            trigger: execution.trigger,
             function: execution.function.to_owned(),
             event,
             secrets: (*execution.secrets).clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use curfew::actions::{Own, Reach, Reached};
 use curfew::config::Typed;
-use curfew_actions::{FetchRequest, FetchResponse, Host as _, Trigger};
+use curfew_actions::{ActionTrigger, FetchRequest, FetchResponse, Host as _};
 use curfew_egress::{Egress, Policy, Resolver};
 use curfew_http::{App, Settings};
 use curfew_model::TenantId;
@@ -37,7 +37,7 @@ fn given(curfew: &Curfew, tenant: TenantId, loopback_issuer: Option<&str>) -> Gi
     let egress = Egress::new(Policy::default(), None).expect("the system's authorities");
     let reach = Arc::new(Reach::new(egress.with_resolver(Arc::new(Here)), Arc::clone(&curfew.core.clock)));
     reach.connect(&own);
-    Given { reached: Reached { reach, tenant, trigger: Trigger::PostLogin, depth: 0 }, _own: own }
+    Given { reached: Reached { reach, tenant, trigger: ActionTrigger::PostLogin, depth: 0 }, _own: own }
 }
 
 impl Given {
