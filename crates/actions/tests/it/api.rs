@@ -163,11 +163,17 @@ fn what_is_wrong_is_refused_where_it_is_said() {
             "the value must be a string, a number or a boolean, not an object",
         ),
         ("api.transaction.setMetadata('k', 'v'.repeat(8193))", "a value may be 8 KB"),
+        ("api.transaction.setMetadata('k', 'ü'.repeat(4097))", "a value may be 8 KB"),
         (
             "for (let i = 0; i < 3; i++) api.transaction.setMetadata(`k${i}`, 'v'.repeat(8000))",
             "may be 16 KB in all",
         ),
         ("api.user.setAppMetadata('', 1)", "api.user.setAppMetadata: the key must not be empty"),
+        ("api.user.setUserMetadata('k', 'ü'.repeat(17000))", "with \"k\" it is more than the 32 KB"),
+        (
+            "for (const k of ['a', 'b', 'a', 'c']) api.user.setAppMetadata(k, 'v'.repeat(12000))",
+            "api.user.setAppMetadata: with \"c\" it is more than the 32 KB that may be set in all",
+        ),
         ("api.refreshToken.revoke('x')", "this flow has no refresh token to revoke"),
         ("api.redirect.sendUserTo('/relative')", "\"/relative\" is not an absolute address"),
         ("api.redirect.sendUserTo('javascript:alert(1)')", "the address must be one of https or http"),
@@ -219,7 +225,8 @@ fn a_reserved_claim_is_left_out_and_the_log_says_so() {
     let finished = login(
         "api.idToken.setCustomClaim('sub', 'x');
          api.accessToken.setCustomClaim('https://evil.auth0.com/x', 1);
-         api.accessToken.setCustomClaim('https://notauth0.com/x', 1);",
+         api.accessToken.setCustomClaim('https://notauth0.com/x', 1);
+         api.accessToken.setCustomClaim('scope', 'all');",
     );
     assert_eq!(calls(&finished), [r#"accessToken.setCustomClaim("https://notauth0.com/x",1)"#]);
     assert_eq!(
@@ -227,6 +234,7 @@ fn a_reserved_claim_is_left_out_and_the_log_says_so() {
         [
             "warn: api.idToken.setCustomClaim: \"sub\" is a reserved claim and was left out",
             "warn: api.accessToken.setCustomClaim: \"https://evil.auth0.com/x\" is in a reserved namespace and was left out",
+            "warn: api.accessToken.setCustomClaim: \"scope\" is a reserved claim and was left out",
         ]
     );
 }

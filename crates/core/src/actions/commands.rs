@@ -12,12 +12,17 @@ const COMMANDS_MAX: usize = 1000;
 const TEXT_BYTES_MAX: usize = 2048;
 /// Bytes of an address that a browser is sent to.
 const URL_BYTES_MAX: usize = 4096;
-/// Bytes of one value of a user's metadata, and of all that one flow sets.
-const METADATA_BYTES_MAX: usize = 32 * 1024;
-/// Bytes of a transaction's metadata.
-const TRANSACTION_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of what one flow sets of a user's metadata, of either kind. The runtime says so at 32 KiB of an Action's own; numbers
+/// are written differently here and there.
+const METADATA_BYTES_MAX: usize = 33 * 1024;
+/// Bytes of the keys and values of a transaction's metadata; the runtime says so at 16 KiB.
+const TRANSACTION_BYTES_MAX: usize = 17 * 1024;
 /// Bytes of the custom claims of one token.
 const CLAIMS_BYTES_MAX: usize = 100 * 1024;
+/// Bytes, as JSON, of what an authorization code carries to the issuing: custom claims and limits of the refresh token.
+const CARRIED_BYTES_MAX: usize = 5 * 1024;
+/// Bytes, as JSON, of everything that was asked for when a browser is sent elsewhere: it waits in the address.
+const WAITING_BYTES_MAX: usize = 3 * 1024;
 /// Changes to the metadata of a session or a refresh token.
 const CHANGES_MAX: usize = 200;
 /// Scopes that are added or removed.
@@ -228,8 +233,14 @@ pub(crate) enum ScopeChange {
 pub(crate) struct Unheard(pub &'static str);
 
 impl Effects {
-    /// Takes up what one Action asked for. Nothing of it counts where one command cannot be read.
-    pub(crate) fn take(&mut self, trigger: ActionTrigger, commands: &[Value]) -> Result<(), Unheard> {
+    /// Takes up what one Action asked for. Nothing of it counts where one command cannot be read, or where it is more than
+    /// can travel through the browser, if it has to (`travels`).
+    pub(crate) fn take(
+        &mut self,
+        trigger: ActionTrigger,
+        commands: &[Value],
+        travels: bool,
+    ) -> Result<(), Unheard> {
         if commands.len() > COMMANDS_MAX {
             return Err(Unheard("it called its api too often"));
         }
@@ -239,7 +250,24 @@ impl Effects {
                 Command::deserialize(command).map_err(|_| Unheard("a call of its api cannot be read"))?;
             after.hear(trigger, command)?;
         }
+        if travels {
+            after.can_travel()?;
+        }
         *self = after;
+        Ok(())
+    }
+
+    fn can_travel(&self) -> Result<(), Unheard> {
+        if json_len(&(&self.access_claims, &self.id_claims, &self.refresh_token)) > CARRIED_BYTES_MAX {
+            return Err(Unheard(
+                "the custom claims of this login are more than the 5 KB that its authorization code carries",
+            ));
+        }
+        if self.redirect.is_some() && json_len(self) > WAITING_BYTES_MAX {
+            return Err(Unheard(
+                "what Actions have asked for so far is more than the 3 KB that are kept while the person is elsewhere",
+            ));
+        }
         Ok(())
     }
 
@@ -298,7 +326,13 @@ impl Effects {
                     return Err(Unheard("the metadata of a transaction are strings, numbers and flags"));
                 }
                 self.transaction_metadata.insert(text(key)?, value);
-                within(&self.transaction_metadata, TRANSACTION_BYTES_MAX)?;
+                let bytes = |(key, value): (&String, &Value)| match value {
+                    Value::String(text) => key.len() + text.len(),
+                    other => key.len() + json_len(other),
+                };
+                if self.transaction_metadata.iter().map(bytes).sum::<usize>() > TRANSACTION_BYTES_MAX {
+                    return Err(Unheard("the metadata of a transaction may be 16 KB"));
+                }
             }
             (T::PostLogin, Command::Redirect((url,))) => {
                 let web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
@@ -375,10 +409,10 @@ fn text(text: String) -> Result<String, Unheard> {
     Ok(text)
 }
 
-fn within(map: &Map<String, Value>, bytes_max: usize) -> Result<(), Unheard> {
+/// Bytes of a value as JSON.
+fn json_len(value: &impl Serialize) -> usize {
     // Values that came as JSON can be written as JSON.
-    let bytes = serde_json::to_vec(map).map_or(usize::MAX, |bytes| bytes.len());
-    if bytes > bytes_max { Err(Unheard("it set more than may be set there")) } else { Ok(()) }
+    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
 }
 
 /// A custom claim. Reserved names, and namespaces that are Auth0's own, are dropped, as there.
@@ -392,7 +426,10 @@ fn claim(claims: &mut CustomClaims, name: String, value: Value) -> Result<(), Un
     } else {
         claims.insert(name, value);
     }
-    within(claims, CLAIMS_BYTES_MAX)
+    if json_len(claims) > CLAIMS_BYTES_MAX {
+        return Err(Unheard("the custom claims of a token may be 100 KB"));
+    }
+    Ok(())
 }
 
 fn is_foreign(name: &str) -> bool {
@@ -413,7 +450,10 @@ fn is_foreign(name: &str) -> bool {
 
 fn user_metadata(metadata: &mut Map<String, Value>, key: String, value: Value) -> Result<(), Unheard> {
     metadata.insert(text(key)?, value);
-    within(metadata, METADATA_BYTES_MAX)
+    if json_len(metadata) > METADATA_BYTES_MAX {
+        return Err(Unheard("what one flow sets of app_metadata, or of user_metadata, may be 32 KB"));
+    }
+    Ok(())
 }
 
 fn change(changes: &mut Vec<MetadataChange>, change: MetadataChange) -> Result<(), Unheard> {
@@ -479,7 +519,7 @@ mod tests {
 
     fn heard(trigger: ActionTrigger, commands: Value) -> Result<Effects, Unheard> {
         let mut effects = Effects::default();
-        effects.take(trigger, commands.as_array().expect("a list")).map(|()| effects)
+        effects.take(trigger, commands.as_array().expect("a list"), false).map(|()| effects)
     }
 
     fn post_login(commands: Value) -> Effects {
@@ -592,6 +632,50 @@ mod tests {
         ] {
             assert!(heard(trigger, json!([wrong])).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_travels_through_a_browser_has_to_fit() {
+        let claims = |bytes: usize| {
+            let value = "x".repeat(bytes / 2);
+            json!([
+                {"type": "idToken.setCustomClaim", "args": ["a", value]},
+                {"type": "accessToken.setCustomClaim", "args": ["b", value]},
+            ])
+        };
+        let take = |before: &[Value], commands: &Value, travels| {
+            let mut effects = Effects::default();
+            effects.take(ActionTrigger::PostLogin, before, travels)?;
+            effects.take(ActionTrigger::PostLogin, commands.as_array().expect("a list"), travels)
+        };
+        assert_eq!(take(&[], &claims(CARRIED_BYTES_MAX - 100), true), Ok(()));
+        assert!(take(&[], &claims(CARRIED_BYTES_MAX), true).is_err());
+        assert_eq!(take(&[], &claims(CARRIED_BYTES_MAX), false), Ok(()), "where tokens are answered at once");
+        // Those of Actions before it count as well.
+        let before = claims(CARRIED_BYTES_MAX - 100);
+        let more = json!([{"type": "idToken.setCustomClaim", "args": ["c", "x".repeat(200)]}]);
+        assert!(take(before.as_array().expect("a list"), &more, true).is_err());
+        // Everything that was asked for waits while the person is elsewhere.
+        let away = |bytes: usize| {
+            json!([
+                {"type": "user.setAppMetadata", "args": ["a", "x".repeat(bytes)]},
+                {"type": "redirect.sendUserTo", "args": ["https://terms.example/"]},
+            ])
+        };
+        assert_eq!(take(&[], &away(WAITING_BYTES_MAX - 500), true), Ok(()));
+        assert!(take(&[], &away(WAITING_BYTES_MAX), true).is_err());
+        let stays = json!([{"type": "user.setAppMetadata", "args": ["a", "x".repeat(WAITING_BYTES_MAX)]}]);
+        assert_eq!(take(&[], &stays, true), Ok(()));
+    }
+
+    #[test]
+    fn metadata_of_a_transaction_have_a_limit_in_all() {
+        let set = |key: &str, bytes: usize| json!({"type": "transaction.setMetadata", "args": [key, "\n".repeat(bytes)]});
+        // What has to be escaped in JSON counts as it is.
+        assert!(heard(ActionTrigger::PostLogin, json!([set("a", 8192), set("b", 8190)])).is_ok());
+        assert!(
+            heard(ActionTrigger::PostLogin, json!([set("a", 8192), set("b", 8192), set("c", 1024)])).is_err()
+        );
     }
 
     #[test]

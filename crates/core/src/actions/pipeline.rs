@@ -76,12 +76,26 @@ pub(crate) async fn run(
     let execution_id = record.id.clone();
     let (first, resumed) = match &from {
         From::Start => (0, None),
-        // An Action that was taken out meanwhile has nothing to go on with, and who stood behind it is not known.
         From::Continue { binding_id } => match bound.iter().position(|own| own.binding_id == *binding_id) {
             Some(place) => (place, Some(place)),
-            None => (bound.len(), None),
+            // It was taken out meanwhile, and who stood behind it and has not been heard is not known.
+            None => {
+                let entry = LogEntry {
+                    code: LogCode::ActionsFailed,
+                    user_id: who.0.map(UserId::as_str),
+                    client_id: who.1.map(ClientId::as_str),
+                    description: "The Action that had sent the browser away is not bound any more",
+                    details: json!({ "binding_id": binding_id, "actions": { "executions": [&execution_id] } }),
+                };
+                core.logs.send(ctx, &entry);
+                record.send(core, ctx, Status::Partial, who);
+                return Ok(Run { effects, stop: Stop::Failed, execution_id, unbegun: false });
+            }
         },
     };
+    // What is asked for in a browser travels through it.
+    let protocol = event.pointer("/transaction/protocol").and_then(Value::as_str);
+    let travels = protocol.is_some_and(|protocol| protocol.starts_with("oidc-"));
     let until = Instant::now() + core.runner.trigger_time();
     let (mut stop, mut unbegun) = (Stop::Through, false);
     for (place, action) in bound.iter().enumerate().skip(first) {
@@ -102,9 +116,9 @@ pub(crate) async fn run(
             finished.result = Ok(());
         }
         if finished.result.is_ok()
-            && let Err(unheard) = effects.take(trigger, &finished.commands)
+            && let Err(unheard) = effects.take(trigger, &finished.commands, travels)
         {
-            finished.result = Err(ActionError::Unavailable(unheard.0.to_owned()));
+            finished.result = Err(ActionError::Unheard(unheard.0));
         }
         record.ran(action, started_at, &finished);
         if let Err(error) = &finished.result {

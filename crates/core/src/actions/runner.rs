@@ -102,6 +102,8 @@ pub enum ActionError {
     Busy,
     /// It could not be begun.
     Unavailable(String),
+    /// It ran, and what it asked for cannot be read or is too much: why.
+    Unheard(&'static str),
 }
 
 impl ActionError {
@@ -115,6 +117,7 @@ impl ActionError {
             Self::NoSuchFunction => "no_such_function",
             Self::Busy => "busy",
             Self::Unavailable(_) => "unavailable",
+            Self::Unheard(_) => "unheard",
         }
     }
 }
@@ -129,6 +132,7 @@ impl fmt::Display for ActionError {
             Self::NoSuchFunction => f.write_str("the Action does not export the function of this trigger"),
             Self::Busy => f.write_str("no worker was free for the Action"),
             Self::Unavailable(why) => write!(f, "the Action could not be begun: {why}"),
+            Self::Unheard(why) => write!(f, "nothing of what the Action asked for was done: {why}"),
         }
     }
 }

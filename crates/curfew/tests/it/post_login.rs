@@ -210,9 +210,25 @@ in_a_box! {
 
     fn claims_that_no_code_can_carry_are_refused(curfew) {
         let scene = Scene::set(&curfew).await;
-        scene.double.asks("one", &[("idToken.setCustomClaim", json!(["a", "x".repeat(20_000)]))]);
+        scene.double.asks("one", &[("idToken.setCustomClaim", json!(["a", "x".repeat(6_000)]))]);
         let answer = scene.log_in(&scene.curfew.browser(), &[]).await.expect(302);
-        assert_eq!(answer.error().as_deref(), Some("invalid_request"));
+        assert_eq!((answer.error().as_deref(), described(&answer).as_deref()), (Some("access_denied"), Some(GENERIC)));
+        // The tenant is told which Action, and why.
+        let failed = scene.curfew.logs("actions_execution_failed").await;
+        assert_eq!(failed[0]["details"]["error"], "unheard");
+        let id = failed[0]["details"]["actions"]["executions"][0].as_str().expect("a record");
+        let record = scene.operator.get(&format!("/actions/executions/{id}")).await.expect(200).json();
+        let said = record["results"][0]["error"]["msg"].as_str().expect("a message");
+        assert!(said.contains("the 5 KB that its authorization code carries"), "{said}");
+        // Nearly as much is carried, also over a page for consent.
+        scene.double.asks("one", &[("idToken.setCustomClaim", json!(["a", "x".repeat(5_000)]))]);
+        let theirs = scene.operator.make_client(json!({"app_type": "spa", "is_first_party": false})).await;
+        let browser = scene.curfew.browser();
+        let to_login = browser.authorize(&theirs, &[("ext-note", &"y".repeat(1_900))]).await.expect(302);
+        let to_consent = browser.submit_login(&to_login, &scene.ada.email, PASSWORD).await.expect(302);
+        let code = browser.submit_consent(&to_consent, "accept").await.expect(302).code().expect("a code");
+        let id = claims(Tokens::of(&theirs.redeem(&code).await).id.as_deref().unwrap());
+        assert_eq!(id["a"].as_str().map(str::len), Some(5_000));
     }
 
     fn an_action_finds_its_session_and_ends_the_others(curfew) {

@@ -30,7 +30,7 @@ pub type CustomClaims = serde_json::Map<String, serde_json::Value>;
 
 /// Names that custom claims cannot have: Auth0's list, and what else this server writes into tokens (`cfw`,
 /// `scope`, `session_expiry`, `status`). With them a custom claim could stand beside the server's own of the same name.
-const RESERVED: [&str; 64] = [
+pub const RESERVED: [&str; 64] = [
     "acr",
     "act",
     "active",

@@ -43,4 +43,7 @@ function options(what, value) {
   return value;
 }
 
-module.exports = { text, json, milliseconds, options, kind };
+/** How many bytes a text has where it is kept. */
+const bytes = (value) => require('web/encoding').encode(value).length;
+
+module.exports = { text, json, milliseconds, options, kind, bytes };

@@ -1,6 +1,6 @@
 'use strict';
 // The small metadata of sessions and refresh tokens, of transactions, and those of users.
-const { text, json, kind } = require('api/check');
+const { text, json, kind, bytes } = require('api/check');
 const { stringify } = JSON;
 
 const ENTRIES_MAX = 25;
@@ -53,10 +53,10 @@ function transaction(event, command) {
       if (!['string', 'number', 'boolean'].includes(typeof value)) {
         throw new TypeError(`api.transaction.setMetadata: the value must be a string, a number or a boolean, not ${kind(value)}`);
       }
-      if (`${value}`.length > VALUE_MAX) throw new RangeError(`api.transaction.setMetadata: a value may be ${VALUE_MAX / 1024} KB`);
+      if (bytes(`${value}`) > VALUE_MAX) throw new RangeError(`api.transaction.setMetadata: a value may be ${VALUE_MAX / 1024} KB`);
       event.transaction ??= {};
       const after = { ...event.transaction.metadata, [key]: value };
-      const total = Object.keys(after).reduce((sum, name) => sum + name.length + `${after[name]}`.length, 0);
+      const total = Object.keys(after).reduce((sum, name) => sum + bytes(name) + bytes(`${after[name]}`), 0);
       if (total > TOTAL_MAX) throw new RangeError(`api.transaction.setMetadata: the metadata of a transaction may be ${TOTAL_MAX / 1024} KB in all`);
       event.transaction.metadata = after;
       command('transaction.setMetadata', key, value);
@@ -68,13 +68,21 @@ const USER_BYTES_MAX = 32 * 1024;
 
 /** `setAppMetadata` and `setUserMetadata`: written after the Actions, key by key; `null` removes a key. */
 function user(command) {
-  const setter = (call) => (key, value) => {
-    text(`api.user.${call}: the key`, key);
-    if (value !== undefined && value !== null) json(`api.user.${call}: the value of "${key}"`, value);
-    if (value !== undefined && stringify(value).length > USER_BYTES_MAX) {
-      throw new RangeError(`api.user.${call}: the value of "${key}" is longer than ${USER_BYTES_MAX / 1024} KB`);
-    }
-    command(`user.${call}`, key, value ?? null);
+  const setter = (call) => {
+    const sizes = new Map();
+    return (key, value) => {
+      text(`api.user.${call}: the key`, key);
+      if (value !== undefined && value !== null) json(`api.user.${call}: the value of "${key}"`, value);
+      const before = sizes.get(key);
+      sizes.set(key, bytes(stringify(key)) + bytes(stringify(value ?? null)) + 2);
+      let total = 0;
+      for (const size of sizes.values()) total += size;
+      if (total > USER_BYTES_MAX) {
+        if (before === undefined) sizes.delete(key); else sizes.set(key, before);
+        throw new RangeError(`api.user.${call}: with "${key}" it is more than the ${USER_BYTES_MAX / 1024} KB that may be set in all`);
+      }
+      command(`user.${call}`, key, value ?? null);
+    };
   };
   return { setAppMetadata: setter('setAppMetadata'), setUserMetadata: setter('setUserMetadata') };
 }
