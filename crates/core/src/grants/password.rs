@@ -175,7 +175,12 @@ async fn record(
         return Ok(Decision::Refused(Refusal::new(OAuthCode::Unauthorized, "user is blocked")));
     }
     // What an Action has ended, or anybody meanwhile, is not begun anew by the password of before.
-    if login.passed.is_some() && login.person.counter < row.session_floor {
+    let person = &login.person;
+    let identities = users::identities(tx, ctx.tenant, &user).await?;
+    let own = identities
+        .iter()
+        .find(|own| own.provider == person.provider && own.identity_id == person.identity_id);
+    if person.counter < row.session_floor || own.is_none_or(|own| person.counter < own.session_floor) {
         let text = "The access of the user has ended.";
         return Ok(Decision::Refused(Refusal::new(OAuthCode::InvalidGrant, text)));
     }
