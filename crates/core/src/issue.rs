@@ -267,10 +267,11 @@ pub fn access_token(config: &TenantConfig, ctx: &Ctx, issue: &Issue<'_>) -> Resu
         cnf: None,
         status: status.map(|(entry, uri)| StatusReference { uri, idx: entry.idx }),
         org: None,
-        // Not in tokens of the server's own API.
+        // Not in tokens of the server's own API, nor in sealed ones: nobody reads them there, and long ones could not be
+        // opened again.
         custom: issue
             .extras
-            .filter(|_| issue.resource_server.is_none_or(|server| !server.doc.is_system))
+            .filter(|_| issue.resource_server.is_some_and(|server| !server.doc.is_system))
             .map(|extras| &extras.access_claims),
     };
     let value = match issue.resource_server {
