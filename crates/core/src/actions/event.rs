@@ -14,18 +14,34 @@ use crate::TenantConfig;
 const NOT_TOLD: [&str; 4] = ["blocked", "last_login", "last_ip", "logins_count"];
 
 /// Parameters that prove something, and are in no event.
-const SECRET: [&str; 10] = [
-    "password",
-    "client_secret",
+const SECRET: [&str; 21] = [
+    "access_token",
+    "actor_token",
+    "assertion",
+    "auth_req_id",
+    "binding_code",
     "client_assertion",
-    "refresh_token",
+    "client_secret",
     "code",
     "code_verifier",
-    "token",
+    "device_code",
+    "id_token",
     "id_token_hint",
+    "mfa_token",
+    "oob_code",
     "otp",
+    "password",
+    "recovery_code",
+    "refresh_token",
+    "session_transfer_token",
     "subject_token",
+    "token",
 ];
+
+/// Whether a parameter proves something.
+pub(crate) fn is_secret(name: &str) -> bool {
+    SECRET.contains(&name)
+}
 
 /// `event.request`.
 pub(crate) fn request<'a>(
@@ -34,22 +50,32 @@ pub(crate) fn request<'a>(
     body: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Value {
     let info = &ctx.request;
-    json!({
+    // What the request did not say is absent.
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    told(json!({
         "asn": "",
         "body": parameters(body),
         "geoip": {},
         "hostname": info.host,
         "ip": info.ip,
-        "language": info.language,
+        "language": said(&info.language),
         "method": info.method,
         "query": parameters(query),
-        "user_agent": info.user_agent,
-    })
+        "user_agent": said(&info.user_agent),
+    }))
+}
+
+/// Auth0's optional members are absent where there is nothing to tell, not `null`: an Action's defaults hold then.
+fn told(mut value: Value) -> Value {
+    if let Value::Object(members) = &mut value {
+        members.retain(|_, value| !value.is_null());
+    }
+    value
 }
 
 fn parameters<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
     values
-        .filter(|(name, _)| !SECRET.contains(name))
+        .filter(|(name, _)| !is_secret(name))
         .map(|(name, value)| (name.to_owned(), Value::from(value)))
         .collect()
 }
@@ -91,10 +117,17 @@ pub(crate) fn connection(connection: &Connection) -> Value {
     })
 }
 
-/// `event.tenant`: the first part of the tenant's own domain.
-pub(crate) fn tenant(ctx: &Ctx) -> Value {
-    let host = ctx.issuer.split("://").nth(1).unwrap_or("");
-    json!({ "id": host.split(['.', ':', '/']).next().unwrap_or("") })
+/// `event.tenant`: the first part of the tenant's first domain, whichever of them the request came under.
+pub(crate) fn tenant(config: &TenantConfig) -> Value {
+    let host = config.domains.first().map_or("", |(host, _)| host);
+    json!({ "id": host.split(['.', ':']).next().unwrap_or("") })
+}
+
+/// `event.custom_domain`, under any other domain of the tenant.
+pub(crate) fn custom_domain(ctx: &Ctx, config: &TenantConfig) -> Option<Value> {
+    let place = config.domains.iter().position(|(_, issuer)| *issuer == *ctx.issuer)?;
+    let (host, _) = config.domains.get(place).filter(|_| place > 0)?;
+    Some(json!({ "domain": host, "domain_metadata": {} }))
 }
 
 /// `event.user`.
@@ -154,7 +187,7 @@ pub(crate) fn authentication(methods: Option<&str>) -> Value {
 pub(crate) fn refresh_token(row: &FamilyRow) -> Value {
     let iso = |at: Option<Timestamp>| at.map(Timestamp::iso);
     let session = row.session_key.map(|session| curfew_model::Sid { user: row.id.user, session }.to_string());
-    json!({
+    told(json!({
         "id": row.id.to_string(),
         "user_id": row.user_id,
         "client_id": row.client_id,
@@ -167,7 +200,7 @@ pub(crate) fn refresh_token(row: &FamilyRow) -> Value {
         "device": stored(Some(&row.device)),
         "resource_servers": [{ "audience": row.audience.as_deref().unwrap_or(""), "scopes": row.scope }],
         "metadata": stored(row.metadata.as_deref()),
-    })
+    }))
 }
 
 /// What `event.transaction` is made of, where there is no authorization request.
@@ -176,17 +209,11 @@ pub(crate) fn transaction(id: String, protocol: &str, scope: &str) -> Map<String
     let doc = json!({
         "id": id,
         "acr_values": [],
-        "linking_id": null,
-        "locale": "",
-        "login_hint": null,
         "prompt": [],
         "protocol": protocol,
-        "redirect_uri": null,
         "requested_authorization_details": [],
         "requested_scopes": scopes,
-        "response_mode": null,
         "response_type": [],
-        "state": null,
         "ui_locales": [],
         "metadata": {},
     });

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use curfew_model::OAuthCode;
-use curfew_model::config::{AuthMethod, Client};
+use curfew_model::config::{ActionTrigger, AuthMethod, Client};
 use curfew_tokens::pkce;
 
-use super::{PageError, REQUEST_BYTES_MAX, Request, ResponseMode, redirect, respond};
+use super::{PageError, REQUEST_BYTES_MAX, Request, ResponseMode, redirect, respond, sent};
 use crate::grants::{RESOURCE_IS_AUDIENCE, shown};
 use crate::{TenantConfig, issue};
 
@@ -69,6 +69,10 @@ pub fn run(
         if let Err(denial) = check(&mut request, &input) {
             return Err(Box::new((denial, request)));
         }
+    }
+    let told = [ActionTrigger::PostLogin, ActionTrigger::PreUserRegistration];
+    if told.iter().any(|trigger| !config.actions.at(*trigger).is_empty()) {
+        request.sent = sent::kept(&request, parameters);
     }
     Ok(request)
 }

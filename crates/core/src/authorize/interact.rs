@@ -126,6 +126,30 @@ pub struct CookieChange {
     pub max_age_seconds: Option<i64>,
 }
 
+/// The session cookie of a browser whose person is proven.
+#[derive(Debug, Clone)]
+pub enum SessionCookie {
+    /// The browser has it: its sealed value.
+    Kept(Secret<String>),
+    /// To be set.
+    Set(CookieChange),
+}
+
+impl SessionCookie {
+    /// One that the browser has sent.
+    pub(super) fn kept(value: &str) -> Self {
+        Self::Kept(Secret::new(value.to_owned()))
+    }
+
+    /// What is to be set.
+    pub(super) fn change(self) -> Option<CookieChange> {
+        match self {
+            Self::Kept(_) => None,
+            Self::Set(change) => Some(change),
+        }
+    }
+}
+
 /// A page to show.
 #[derive(Debug, Clone)]
 pub struct Interaction {
@@ -253,6 +277,7 @@ pub(super) fn leave(
     url: String,
 ) -> Outcome {
     let Login { request, standing, cookie } = login;
+    let cookie = cookie.and_then(SessionCookie::change);
     let transaction = new_transaction(ctx, None);
     let state = state_of(ctx, &transaction, request, &standing, Some(pending));
     match show(ctx, config, Screen::Elsewhere, &state, transaction, cookie) {
@@ -470,7 +495,7 @@ pub async fn submit_signup(
         blocked: None,
     };
     let id = ctx.entropy.alphanumeric(24);
-    let transaction = post_login::transaction(&opened.config, &opened.state.request, &id);
+    let transaction = post_login::transaction(ctx, &opened.config, &opened.state.request, &id);
     let registration = Registration {
         config: Arc::clone(&opened.config),
         new,
@@ -556,7 +581,7 @@ async fn logged_in(
         counts: false,
         extras: None,
     };
-    proceed(core, ctx, &config, &client, state.request, standing, change).await
+    proceed(core, ctx, &config, &client, state.request, standing, change.map(SessionCookie::Set)).await
 }
 
 async fn begin_session(
@@ -670,7 +695,7 @@ pub async fn come_back(
     if !first {
         return Ok(Outcome::Page(lost(&config, Some(&client))));
     }
-    let login = Login { request: state.request, standing, cookie: None };
+    let login = Login { request: state.request, standing, cookie: cookie.map(SessionCookie::kept) };
     let back = Back { pending, query, body };
     let judged = Box::pin(post_login::run(core, ctx, &config, &client, login, Some(back))).await?;
     go_on(core, judged).await

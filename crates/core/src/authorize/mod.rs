@@ -9,8 +9,9 @@ pub mod interact;
 mod post_login;
 pub mod redirect;
 pub mod respond;
+mod sent;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use curfew_model::config::{ActionTrigger, Client};
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use checks::{CHECKS, Denial};
-pub use interact::{CookieChange, Interaction, LoginState, Screen, TransactionCookie};
+pub use interact::{CookieChange, Interaction, LoginState, Screen, SessionCookie, TransactionCookie};
 pub(crate) use post_login::FAILED as ACTION_FAILED;
 pub use respond::Response;
 
@@ -56,6 +57,16 @@ impl ResponseMode {
             "form_post" => Some(Self::FormPost),
             "web_message" => Some(Self::WebMessage),
             _ => None,
+        }
+    }
+
+    /// As it is sent.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Fragment => "fragment",
+            Self::FormPost => "form_post",
+            Self::WebMessage => "web_message",
         }
     }
 }
@@ -126,6 +137,9 @@ pub struct Request {
     /// `ui_locales`.
     #[serde(rename = "ui", default, skip_serializing_if = "Option::is_none")]
     pub ui_locales: Option<String>,
+    /// For Actions, where there are any: what was sent beside all that, or otherwise; empty what was not sent.
+    #[serde(rename = "z", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sent: BTreeMap<String, String>,
 }
 
 /// An error that cannot go to a client.
@@ -246,7 +260,8 @@ pub async fn begin(
             if !note_use(core, ctx, &config, &session).await? {
                 return no_session(core, ctx, &config, &client, request);
             }
-            proceed(core, ctx, &config, &client, request, standing, None).await
+            let cookie = cookie.map(SessionCookie::kept);
+            proceed(core, ctx, &config, &client, request, standing, cookie).await
         }
         None => no_session(core, ctx, &config, &client, request),
     }
@@ -341,7 +356,7 @@ async fn note_use(
 
 /// Goes on with a person who is proven: Actions, consent if it is due, then the answer.
 ///
-/// `cookie` is the session cookie to set with whatever is answered.
+/// `cookie` is the browser's session cookie, to be set with whatever is answered where it is new.
 pub async fn proceed(
     core: &Core,
     ctx: &Ctx,
@@ -349,9 +364,10 @@ pub async fn proceed(
     client: &Arc<Client>,
     request: Request,
     standing: Standing,
-    cookie: Option<CookieChange>,
+    cookie: Option<SessionCookie>,
 ) -> Result<Outcome, Failure> {
     if config.actions.at(ActionTrigger::PostLogin).is_empty() {
+        let cookie = cookie.and_then(SessionCookie::change);
         return after_actions(core, ctx, config, client, request, standing, cookie).await;
     }
     let login = post_login::Login { request, standing, cookie };
@@ -363,6 +379,7 @@ async fn go_on(core: &Core, judged: post_login::Judged) -> Result<Outcome, Failu
     match judged {
         post_login::Judged::Goes { ctx, config, client, login } => {
             let post_login::Login { request, standing, cookie } = *login;
+            let cookie = cookie.and_then(SessionCookie::change);
             after_actions(core, &ctx, &config, &client, request, standing, cookie).await
         }
         post_login::Judged::Answered(outcome) => Ok(*outcome),

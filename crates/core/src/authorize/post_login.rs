@@ -15,8 +15,8 @@ use curfew_store::users::{IdentityRow, UserRow};
 use curfew_store::{Lane, sessions as session_store, users};
 use serde_json::{Map, Value, json};
 
-use super::interact::{self, CookieChange, Pending};
-use super::{Outcome, PageError, Request, ResponseMode, Standing, no_session, respond};
+use super::interact::{self, CookieChange, Pending, SessionCookie};
+use super::{Outcome, PageError, Request, Standing, no_session, respond, sent};
 use crate::actions::apply::{self, OfSession, Undone};
 use crate::actions::commands::Effects;
 use crate::actions::event;
@@ -37,8 +37,8 @@ pub(super) struct Login {
     pub request: Request,
     /// Who is there.
     pub standing: Standing,
-    /// The session cookie to set with whatever is answered.
-    pub cookie: Option<CookieChange>,
+    /// The browser's session cookie.
+    pub cookie: Option<SessionCookie>,
 }
 
 /// A browser that is back from where an Action had sent it.
@@ -147,8 +147,8 @@ fn event_of(
             back.body.iter().map(|(name, value)| (name.as_str(), value.as_str())),
         ),
         None => {
-            let parameters = parameters(&login.request);
-            let query = parameters.iter().map(|(name, value)| (*name, value.as_str()));
+            let query = sent::query(&login.request);
+            let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             event::request(ctx, query, std::iter::empty())
         }
     };
@@ -159,12 +159,15 @@ fn event_of(
         "request": request,
         "session": event::session(&known.session, &known.clients),
         "stats": { "logins_count": known.user.logins_count },
-        "tenant": event::tenant(ctx),
-        "transaction": transaction(config, &login.request, transaction_id),
+        "tenant": event::tenant(config),
+        "transaction": transaction(ctx, config, &login.request, transaction_id),
         "user": event::user(config, &known.user, &known.identities)?,
     });
     if let Some(connection) = config.connection(&known.session.connection_id) {
         event["connection"] = event::connection(connection);
+    }
+    if let Some(domain) = event::custom_domain(ctx, config) {
+        event["custom_domain"] = domain;
     }
     if let Some(audience) = &login.request.audience {
         event["resource_server"] = json!({ "identifier": audience });
@@ -172,72 +175,40 @@ fn event_of(
     Ok(event)
 }
 
-/// The authorization request as its parameters, as far as it is known.
-fn parameters(request: &Request) -> Vec<(&'static str, String)> {
-    let types = types(request).join(" ");
-    let mut parameters = vec![
-        ("client_id", request.client_id.clone()),
-        ("redirect_uri", request.redirect_uri.clone()),
-        ("response_type", types),
-        ("scope", request.scope.clone()),
-    ];
-    for (name, value) in [
-        ("audience", &request.audience),
-        ("state", &request.state),
-        ("nonce", &request.nonce),
-        ("login_hint", &request.login_hint),
-        ("ui_locales", &request.ui_locales),
-    ] {
-        parameters.extend(value.clone().map(|value| (name, value)));
-    }
-    let prompt = prompts(request).join(" ");
-    if !prompt.is_empty() {
-        parameters.push(("prompt", prompt));
-    }
-    parameters.extend(request.max_age.map(|seconds| ("max_age", seconds.to_string())));
-    parameters
-}
-
-fn types(request: &Request) -> Vec<&'static str> {
-    let wanted =
-        [(request.wants_code, "code"), (request.wants_id_token, "id_token"), (request.wants_token, "token")];
-    wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name).collect()
-}
-
-fn prompts(request: &Request) -> Vec<&'static str> {
-    let wanted =
-        [(request.prompt_none, "none"), (request.prompt_login, "login"), (request.prompt_consent, "consent")];
-    wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name).collect()
-}
-
 /// `event.transaction` of an authorization request.
-pub(super) fn transaction(config: &TenantConfig, request: &Request, id: &str) -> Map<String, Value> {
+pub(super) fn transaction(
+    ctx: &Ctx,
+    config: &TenantConfig,
+    request: &Request,
+    id: &str,
+) -> Map<String, Value> {
     let front = request.wants_token || request.wants_id_token;
     let protocol = match (request.wants_code, front) {
         (true, false) => "oidc-basic-profile",
         (true, true) => "oidc-hybrid-profile",
         (false, _) => "oidc-implicit-profile",
     };
-    let mode =
-        request.response_mode.unwrap_or(if front { ResponseMode::Fragment } else { ResponseMode::Query });
-    let locales: Vec<&str> = request.ui_locales.as_deref().unwrap_or("").split_whitespace().collect();
-    let locale = locales
-        .first()
-        .copied()
-        .or(config.settings.enabled_locales.first().map(String::as_str))
-        .unwrap_or("en");
-    let mut doc = event::transaction(id.to_owned(), protocol, &request.scope);
+    let query = sent::query(request);
+    let text = |name: &str| query.get(name).map_or("", String::as_str);
+    let words = |name: &str| text(name).split_whitespace().collect::<Vec<_>>();
+    let locales = words("ui_locales");
+    let locale = sent::locale(&config.settings.enabled_locales, &locales, &ctx.request.language);
+    let mut doc = event::transaction(id.to_owned(), protocol, text("scope"));
     for (name, value) in [
+        ("acr_values", json!(words("acr_values"))),
         ("locale", json!(locale)),
-        ("login_hint", json!(request.login_hint)),
-        ("prompt", json!(prompts(request))),
+        ("prompt", json!(words("prompt"))),
         ("redirect_uri", json!(request.redirect_uri)),
-        ("response_mode", json!(mode)),
-        ("response_type", json!(types(request))),
-        ("state", json!(request.state)),
+        ("response_mode", json!(request.response_mode)),
+        ("response_type", json!(words("response_type"))),
         ("ui_locales", json!(locales)),
     ] {
         doc.insert(name.to_owned(), value);
+    }
+    for name in ["correlation_id", "login_hint", "state"] {
+        if let Some(value) = query.get(name) {
+            doc.insert(name.to_owned(), json!(value));
+        }
     }
     doc
 }
@@ -297,18 +268,15 @@ async fn conclude(
         refresh_token: std::mem::take(&mut effects.refresh_token),
         execution: Some(execution_id),
     };
-    if let Some(row) = &row
-        && let Some(cookie) = &mut login.cookie
-    {
-        let seconds = (row.expires_at.micros() - ctx.now.micros()) / 1_000_000;
-        cookie.max_age_seconds = row.persistent.then_some(seconds);
+    if let Some(row) = &row {
+        login.cookie = cookie_of(&ctx, row, login.cookie, effects.persistent.is_some());
     }
     if let Some(no) = no {
         log_end(core, &ctx, client, &login, &extras, (Some(&user_id), Err(&no.text)));
         let mut outcome = respond::error(&ctx, config, Some(client), &login.request, no.code, &no.text);
         // There is a session, whatever an Action says of this client.
         if let Outcome::Respond(response) = &mut outcome {
-            response.cookie = login.cookie.filter(|_| !revoked);
+            response.cookie = login.cookie.and_then(SessionCookie::change).filter(|_| !revoked);
         }
         return Ok(Judged::Answered(Box::new(outcome)));
     }
@@ -331,8 +299,28 @@ async fn conclude(
         log_end(core, &ctx, &client, &login, &extras, (Some(&user_id), Ok(())));
     }
     login.request.scope = granted_scope(&config, &login.request, &effects);
+    // Nobody is told of it any more, and a consent page has other things to carry.
+    login.request.sent.clear();
     login.standing.extras = Some(Arc::new(extras));
     Ok(Judged::Goes { ctx, config, client, login: Box::new(login) })
+}
+
+/// The browser's cookie of a session that Actions may have changed: one to be set lasts as the session does, and one that
+/// the browser has is set again where an Action said how long it is to be kept.
+fn cookie_of(
+    ctx: &Ctx,
+    row: &SessionRow,
+    cookie: Option<SessionCookie>,
+    mode_set: bool,
+) -> Option<SessionCookie> {
+    let value = match cookie? {
+        SessionCookie::Set(change) => change.value,
+        SessionCookie::Kept(value) if mode_set => value,
+        kept @ SessionCookie::Kept(_) => return Some(kept),
+    };
+    let seconds = (row.expires_at.micros() - ctx.now.micros()) / 1_000_000;
+    let max_age_seconds = row.persistent.then_some(seconds);
+    Some(SessionCookie::Set(CookieChange { value, max_age_seconds }))
 }
 
 /// Writes down what was asked for; without anything, only looks.

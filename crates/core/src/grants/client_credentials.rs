@@ -142,14 +142,17 @@ async fn actions(
     }
     let scopes: Vec<&str> = scope_values(&scope).collect();
     let asked: Vec<&str> = scope_values(parameters.get("scope").unwrap_or("")).collect();
-    let event = json!({
+    let mut event = json!({
         "accessToken": { "customClaims": {}, "scope": scopes },
         "client": event::client(client),
         "request": event::request(ctx, std::iter::empty(), parameters.iter()),
         "resource_server": { "identifier": server.identifier },
-        "tenant": event::tenant(ctx),
+        "tenant": event::tenant(config),
         "transaction": { "requested_scopes": asked, "metadata": {} },
     });
+    if let Some(domain) = event::custom_domain(ctx, config) {
+        event["custom_domain"] = domain;
+    }
     let who = (None, Some(&client.id));
     let from = (trigger, From::Start);
     let Run { mut effects, stop, execution_id, .. } =

@@ -186,12 +186,15 @@ fn event_of(request: &Request<'_>, about: &About<'_>, known: &Known) -> Result<V
         "client": event::client(client),
         "request": event::request(ctx, std::iter::empty(), parameters.iter()),
         "stats": { "logins_count": known.user.logins_count },
-        "tenant": event::tenant(ctx),
+        "tenant": event::tenant(config),
         "transaction": transaction,
         "user": event::user(config, &known.user, &known.identities)?,
     });
     if let Some(connection) = config.connection(about.connection_id) {
         event["connection"] = event::connection(connection);
+    }
+    if let Some(domain) = event::custom_domain(ctx, config) {
+        event["custom_domain"] = domain;
     }
     if let Some(audience) = about.audience {
         event["resource_server"] = json!({ "identifier": audience });

@@ -64,7 +64,7 @@ pub async fn register(core: &Core, ctx: &Ctx, registration: Registration) -> Res
         return Ok(decide(core, ctx, client.as_deref(), (decided, None)));
     }
     // 2
-    let event = event_of(ctx, &new, client.as_deref(), &body, transaction.clone());
+    let event = event_of(ctx, &config, &new, client.as_deref(), &body, transaction.clone());
     let from = (ActionTrigger::PreUserRegistration, From::Start);
     let who = (None, client.as_ref().map(|client| &client.id));
     let ran = pipeline::run(core, ctx, &config, from, event, Effects::default(), who).await?;
@@ -113,6 +113,7 @@ pub async fn register(core: &Core, ctx: &Ctx, registration: Registration) -> Res
 
 fn event_of(
     ctx: &Ctx,
+    config: &TenantConfig,
     new: &NewUser,
     client: Option<&Client>,
     body: &Map<String, Value>,
@@ -126,7 +127,7 @@ fn event_of(
         let own = new.doc.get(name).filter(|value| value.is_object()).cloned();
         user.insert(name.to_owned(), own.unwrap_or_else(|| json!({})));
     }
-    let mut event = about(ctx, new, client, transaction);
+    let mut event = about(ctx, config, new, client, transaction);
     event["request"]["body"] = event::body(body);
     event["user"] = Value::Object(user);
     event
@@ -135,6 +136,7 @@ fn event_of(
 /// What both triggers are told.
 fn about(
     ctx: &Ctx,
+    config: &TenantConfig,
     new: &NewUser,
     client: Option<&Client>,
     transaction: Option<Map<String, Value>>,
@@ -142,10 +144,13 @@ fn about(
     let mut event = json!({
         "connection": event::connection(&new.connection),
         "request": event::origin(ctx),
-        "tenant": event::tenant(ctx),
+        "tenant": event::tenant(config),
     });
     if let Some(client) = client {
         event["client"] = event::client(client);
+    }
+    if let Some(domain) = event::custom_domain(ctx, config) {
+        event["custom_domain"] = domain;
     }
     if let Some(transaction) = transaction {
         event["transaction"] = Value::Object(transaction);
@@ -163,7 +168,7 @@ fn after(
 ) -> Option<After> {
     runs::due(config, ActionTrigger::PostUserRegistration).then(|| After {
         config: Arc::clone(config),
-        event: about(ctx, new, client, transaction),
+        event: about(ctx, config, new, client, transaction),
         client_id: client.map(|client| client.id.clone()),
     })
 }

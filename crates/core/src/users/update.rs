@@ -96,12 +96,15 @@ pub async fn update(
     let identities =
         if password_changed { users::identities(tx, ctx.tenant, user).await? } else { identities };
     if password_changed && runs::due(config, ActionTrigger::PostChangePassword) {
-        let event = json!({
+        let mut event = json!({
             "connection": event::connection(connection),
             "request": event::origin(ctx),
-            "tenant": event::tenant(ctx),
+            "tenant": event::tenant(config),
             "user": event::user(config, &updated, &identities)?,
         });
+        if let Some(domain) = event::custom_domain(ctx, config) {
+            event["custom_domain"] = domain;
+        }
         runs::plan(tx, ctx, ActionTrigger::PostChangePassword, event, (&updated.user_id, None)).await?;
     }
     let user = changes::User::of(&updated, &identities)?;

@@ -25,6 +25,8 @@ mod races;
 mod smoke;
 
 #[cfg(test)]
+mod action_events;
+#[cfg(test)]
 mod actions;
 #[cfg(test)]
 mod authorize;

@@ -292,7 +292,7 @@ in_a_box! {
         assert!(event["user"].get("last_password_reset").is_none(), "{event}");
         assert_eq!(event["client"]["client_id"], scene.spa.client_id);
         assert_eq!(event["connection"]["name"], CONNECTION);
-        assert_eq!(members(&event["request"]), ["asn", "geoip", "hostname", "ip", "language", "method", "user_agent"]);
+        assert_eq!(members(&event["request"]), ["asn", "geoip", "hostname", "ip", "method"]);
         assert!(!event.to_string().contains(PASSWORD));
         let records = executions(&scene.curfew, &scene.operator, "post-user-registration").await;
         assert_eq!((records.len(), &records[0]["status"], &records[0]["user_id"]), (1, &json!("final"), &event["user"]["user_id"]));
