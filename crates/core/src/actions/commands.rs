@@ -612,6 +612,11 @@ mod tests {
             let outcome = heard(ActionTrigger::PostLogin, json!([before, wrong]));
             assert!(outcome.is_err(), "{wrong}");
         }
+        // What Actions before it asked for still counts.
+        let mut effects = post_login(json!([{"type": "user.setAppMetadata", "args": ["kept", 1]}]));
+        let wrong = [json!({"type": "user.setAppMetadata", "args": ["lost", 1]}), json!(null)];
+        assert!(effects.take(ActionTrigger::PostLogin, &wrong, false).is_err());
+        assert_eq!(Value::Object(effects.app_metadata), json!({"kept": 1}));
         let many = vec![json!({"type": "access.deny", "args": ["no"]}); COMMANDS_MAX + 1];
         assert!(heard(ActionTrigger::PostLogin, json!(many)).is_err());
     }
@@ -632,6 +637,15 @@ mod tests {
         ] {
             assert!(heard(trigger, json!([wrong])).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_browser_is_sent_to_one_place() {
+        let effects = post_login(json!([
+            {"type": "redirect.sendUserTo", "args": ["https://first.example/"]},
+            {"type": "redirect.sendUserTo", "args": ["https://second.example/"]},
+        ]));
+        assert_eq!(effects.redirect.as_deref(), Some("https://first.example/"));
     }
 
     #[test]

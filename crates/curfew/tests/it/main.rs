@@ -27,6 +27,8 @@ mod smoke;
 #[cfg(test)]
 mod action_events;
 #[cfg(test)]
+mod action_flows;
+#[cfg(test)]
 mod actions;
 #[cfg(test)]
 mod authorize;
