@@ -242,16 +242,19 @@ impl Core {
         tenant: TenantId,
         version: i64,
     ) -> Result<Arc<TenantConfig>, Failure> {
-        let cached = self.cached_tenant(tenant);
+        let before = self.cached_tenant(tenant);
         // A cached version above the one just read was loaded by a request that began later: it is newer, and as good.
-        if let Some(config) = cached.filter(|config| config.version >= version) {
-            return Ok(config);
+        if let Some(config) = before.as_ref().filter(|config| config.version >= version) {
+            return Ok(Arc::clone(config));
         }
+        let known = before.as_ref().map(|before| before.actions.known()).unwrap_or_default();
         let rows = self
             .store
-            .read(tenant, |tx, tenant| Box::pin(curfew_store::config::get_tenant(tx, *tenant)))
+            .read((tenant, known), |tx, (tenant, known)| {
+                Box::pin(curfew_store::config::get_tenant(tx, *tenant, known))
+            })
             .await?;
-        let config = Arc::new(self.parse_tenant(rows)?);
+        let config = Arc::new(self.parse_tenant(rows, before.as_deref())?);
         self.cache
             .hosts
             .write()
@@ -296,7 +299,7 @@ impl Core {
         Ok(Some(client))
     }
 
-    fn parse_tenant(&self, rows: TenantRows) -> Result<TenantConfig, Failure> {
+    fn parse_tenant(&self, rows: TenantRows, before: Option<&TenantConfig>) -> Result<TenantConfig, Failure> {
         let mut current = None;
         let mut others = Vec::new();
         for row in rows.sealing_keys.iter().filter(|row| row.state != "revoked") {
@@ -342,7 +345,7 @@ impl Core {
             sealing,
             resource_servers: HashMap::new(),
             connections: rows.connections,
-            actions: Bound::new(&rows.actions),
+            actions: Bound::new(&rows.actions, before.map(|before| &before.actions))?,
             documents: Documents::default(),
         };
         for mut server in rows.resource_servers {

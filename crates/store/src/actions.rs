@@ -85,6 +85,11 @@ statements! {
     INSERT_BINDING = "insert into action_bindings (tenant, trigger_id, position, binding_id, action_id, display_name, created_at, \
         updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8)";
     IS_BOUND = "select count(*) from action_bindings where tenant = $1 and action_id = $2";
+    /// What runs where, without what never changes: code and all else that a version is made of.
+    BOUND_VERSIONS = "select b.trigger_id, b.binding_id, b.display_name, a.name, v.version_id, v.secrets from action_bindings b \
+        join actions a on a.tenant = b.tenant and a.action_id = b.action_id \
+        join action_versions v on v.tenant = a.tenant and v.version_id = a.deployed_version \
+        where b.tenant = $1 order by b.trigger_id, b.position";
     /// What runs where, for the cached configuration.
     BOUND = ("select b.trigger_id, b.binding_id, b.display_name, a.name, ", version_columns!(), " from action_bindings b \
         join actions a on a.tenant = b.tenant and a.action_id = b.action_id \
@@ -551,16 +556,33 @@ pub struct BoundRow {
     /// What the Action is called.
     pub name: String,
     /// The version that is deployed.
+    pub version_id: String,
+    /// Its secrets, as they are sealed now.
+    pub secrets: Secret<String>,
+    /// What it is made of; `None` where that is known already, since it never changes.
+    pub made_of: Option<BoundVersion>,
+}
+
+/// What a version is made of that runs.
+#[derive(Debug, Clone)]
+pub struct BoundVersion {
+    /// The version.
     pub version: VersionRow,
     /// The modules it requires: name and code.
     pub modules: Vec<(String, std::sync::Arc<str>)>,
 }
 
-/// What runs at each trigger, in order.
-pub async fn bound(tx: &mut Tx, tenant: TenantId) -> Result<Vec<BoundRow>, Failure> {
-    let rows = tx.all(&BOUND, params![tenant]).await?;
-    if rows.is_empty() {
-        return Ok(Vec::new());
+/// What runs at each trigger, in order. What versions are made of is not read where all of them are `known`.
+pub async fn bound(
+    tx: &mut Tx,
+    tenant: TenantId,
+    known: &std::collections::HashSet<String>,
+) -> Result<Vec<BoundRow>, Failure> {
+    let rows = tx.all(&BOUND_VERSIONS, params![tenant]).await?;
+    let rows: Vec<BoundRow> =
+        rows.iter().map(|row| bound_row(row, row.get(5)?, None)).collect::<Result<_, _>>()?;
+    if rows.iter().all(|row| known.contains(&row.version_id)) {
+        return Ok(rows);
     }
     let mut modules = std::collections::HashMap::new();
     for row in tx.all(&BOUND_MODULES, params![tenant]).await? {
@@ -568,32 +590,38 @@ pub async fn bound(tx: &mut Tx, tenant: TenantId) -> Result<Vec<BoundRow>, Failu
         let doc: ModuleDoc = read_doc("action_module_versions", &id, &doc)?;
         modules.insert(id, doc.code);
     }
+    let rows = tx.all(&BOUND, params![tenant]).await?;
     rows.iter()
         .map(|row| {
-            let trigger: String = row.get(0)?;
             let version = version(row, 4)?;
-            let inconsistent = |table: &'static str, column: &'static str, id: &str| Failure::Inconsistent {
-                table,
-                column,
-                id: id.to_owned(),
-            };
             let required = version.doc.modules.iter().map(|required| {
-                let code = modules.get(&required.module_version_id).cloned();
-                let code =
-                    code.ok_or_else(|| inconsistent("action_versions", "doc", &required.module_version_id))?;
+                let code = modules.get(&required.module_version_id).cloned().ok_or_else(|| {
+                    let id = required.module_version_id.clone();
+                    Failure::Inconsistent { table: "action_versions", column: "doc", id }
+                })?;
                 Ok((required.module_name.clone(), code))
             });
-            Ok(BoundRow {
-                trigger: ActionTrigger::parse(&trigger)
-                    .ok_or_else(|| inconsistent("action_bindings", "trigger_id", &trigger))?,
-                binding_id: row.get(1)?,
-                display_name: row.get(2)?,
-                name: row.get(3)?,
-                modules: required.collect::<Result<_, Failure>>()?,
-                version,
-            })
+            let modules = required.collect::<Result<_, Failure>>()?;
+            let secrets = version.secrets.clone();
+            bound_row(row, secrets, Some(BoundVersion { version, modules }))
         })
         .collect()
+}
+
+/// The first five columns are those of both statements.
+fn bound_row(row: &Row, secrets: Secret<String>, made_of: Option<BoundVersion>) -> Result<BoundRow, Failure> {
+    let trigger: String = row.get(0)?;
+    let inconsistent =
+        || Failure::Inconsistent { table: "action_bindings", column: "trigger_id", id: trigger.clone() };
+    Ok(BoundRow {
+        trigger: ActionTrigger::parse(&trigger).ok_or_else(inconsistent)?,
+        binding_id: row.get(1)?,
+        display_name: row.get(2)?,
+        name: row.get(3)?,
+        version_id: row.get(4)?,
+        secrets,
+        made_of,
+    })
 }
 
 /// Which of the two tables with sealed secrets.

@@ -1,5 +1,7 @@
 //! Reading the configuration: a tenant's, and a client's, each whole and at one version.
 
+use std::collections::HashSet;
+
 use curfew_model::config::{
     Client, ClientGrant, Connection, ConnectionClient, Credential, ResourceServer, TenantSettings, read_doc,
 };
@@ -116,8 +118,13 @@ pub async fn versions(
     Ok((row.get(0)?, row.get(1)?))
 }
 
-/// Reads a tenant whole. The version is read first and last; while it moves, the reading starts again.
-pub async fn get_tenant(tx: &mut Tx, tenant: TenantId) -> Result<TenantRows, Failure> {
+/// Reads a tenant whole, but for what versions of Actions are made of that are `known`. The version is read first and last;
+/// while it moves, the reading starts again.
+pub async fn get_tenant(
+    tx: &mut Tx,
+    tenant: TenantId,
+    known: &HashSet<String>,
+) -> Result<TenantRows, Failure> {
     for _ in 0..8 {
         let head = tx.one(&TENANT, params![tenant]).await?;
         let version: i64 = head.get(2)?;
@@ -132,7 +139,7 @@ pub async fn get_tenant(tx: &mut Tx, tenant: TenantId) -> Result<TenantRows, Fai
             sealing_keys: sealing_keys(tx, tenant).await?,
             resource_servers: resource_servers(tx, tenant).await?,
             connections: connections(tx, tenant).await?,
-            actions: crate::actions::bound(tx, tenant).await?,
+            actions: crate::actions::bound(tx, tenant, known).await?,
         };
         if tx.one(&TENANT, params![tenant]).await?.get::<i64>(2)? == version {
             return Ok(rows);

@@ -1,11 +1,11 @@
 //! What runs: the deployed versions of Actions, at each trigger in order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use curfew_model::config::{ActionTrigger, Dependency};
 use curfew_model::{Failure, Secret};
-use curfew_store::actions::BoundRow;
+use curfew_store::actions::{BoundRow, BoundVersion};
 
 use super::secrets;
 use crate::TenantConfig;
@@ -36,8 +36,8 @@ pub struct Program {
 
 impl Program {
     /// A version that is deployed.
-    pub(crate) fn of_version(row: &BoundRow) -> Self {
-        let version = &row.version;
+    fn of_version(row: &BoundRow, made_of: &BoundVersion) -> Self {
+        let BoundVersion { version, modules } = made_of;
         Self {
             id: version.version_id.clone(),
             action_id: version.action_id.clone(),
@@ -46,11 +46,31 @@ impl Program {
             runtime: version.doc.runtime.clone(),
             dependencies: version.doc.dependencies.clone(),
             packages: version.packages.clone(),
-            modules: row.modules.clone(),
+            modules: modules.clone(),
             table: "action_versions",
-            sealed: version.secrets.clone(),
+            sealed: row.secrets.clone(),
             opened: OnceLock::new(),
         }
+    }
+
+    /// The same version as it is now: what it is called may change, and how its secrets are sealed, and nothing else.
+    fn as_now(this: &Arc<Self>, row: &BoundRow) -> Arc<Self> {
+        if this.action_name == row.name && this.sealed.expose() == row.secrets.expose() {
+            return Arc::clone(this);
+        }
+        Arc::new(Self {
+            id: this.id.clone(),
+            action_id: this.action_id.clone(),
+            action_name: row.name.clone(),
+            code: Arc::clone(&this.code),
+            runtime: this.runtime.clone(),
+            dependencies: this.dependencies.clone(),
+            packages: this.packages.clone(),
+            modules: this.modules.clone(),
+            table: this.table,
+            sealed: row.secrets.clone(),
+            opened: OnceLock::new(),
+        })
     }
 
     /// A draft that is tried out.
@@ -96,17 +116,37 @@ pub struct BoundAction {
 pub struct Bound(HashMap<ActionTrigger, Vec<BoundAction>>);
 
 impl Bound {
-    /// As the rows have it, which are in order.
-    pub(crate) fn new(rows: &[BoundRow]) -> Self {
+    /// As the rows have it, which are in order. What is not in the rows is `before`; what has not changed stays the very
+    /// same [`Program`], so that what others keep by it (opened secrets, packages in memory) outlives other changes.
+    pub(crate) fn new(rows: &[BoundRow], before: Option<&Self>) -> Result<Self, Failure> {
+        let known: HashMap<&str, &Arc<Program>> =
+            before.into_iter().flat_map(Self::programs).map(|program| (&*program.id, program)).collect();
         let mut bound: HashMap<ActionTrigger, Vec<BoundAction>> = HashMap::new();
         for row in rows {
+            let program = match (known.get(&*row.version_id), &row.made_of) {
+                (Some(program), _) => Program::as_now(program, row),
+                (None, Some(made_of)) => Arc::new(Program::of_version(row, made_of)),
+                (None, None) => {
+                    let id = row.version_id.clone();
+                    return Err(Failure::Inconsistent { table: "action_versions", column: "doc", id });
+                }
+            };
             bound.entry(row.trigger).or_default().push(BoundAction {
                 binding_id: row.binding_id.clone(),
                 display_name: row.display_name.clone(),
-                program: Arc::new(Program::of_version(row)),
+                program,
             });
         }
-        Self(bound)
+        Ok(Self(bound))
+    }
+
+    fn programs(&self) -> impl Iterator<Item = &Arc<Program>> {
+        self.0.values().flatten().map(|action| &action.program)
+    }
+
+    /// The versions that are here, which need not be read again.
+    pub(crate) fn known(&self) -> HashSet<String> {
+        self.programs().map(|program| program.id.clone()).collect()
     }
 
     /// What runs at a trigger, in order.

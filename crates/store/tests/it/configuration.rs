@@ -172,7 +172,7 @@ both_engines! {
 
     fn what_a_disabling_ended_stays_ended(store) {
         let epoch = async || {
-            let rows = commit!(store, |tx, ctx| curfew_store::config::get_tenant(tx, TENANT).await);
+            let rows = commit!(store, |tx, ctx| curfew_store::config::get_tenant(tx, TENANT, &Default::default()).await);
             rows.connections[0].epoch_for(&client_id())
         };
         commit!(store, |tx, ctx| {

@@ -132,7 +132,12 @@ async fn act(tx: &mut Tx, ctx: &Ctx) -> Result<(), Failure> {
         updated_at: ctx.now,
     };
     actions::bind(tx, ctx, ActionTrigger::PostLogin, &[binding]).await?;
-    assert_eq!(actions::bound(tx, TENANT).await?.len(), 1);
+    let bound = actions::bound(tx, TENANT, &Default::default()).await?;
+    let made_of = bound[0].made_of.as_ref().expect("nothing is known yet");
+    assert_eq!((bound.len(), &*bound[0].version_id, &*made_of.version.version_id), (1, "ver_1", "ver_1"));
+    let known = ["ver_0", "ver_1"].map(str::to_owned).into();
+    let bound = actions::bound(tx, TENANT, &known).await?;
+    assert!(bound.len() == 1 && bound[0].made_of.is_none(), "it is not read again: {bound:?}");
     let module = r#"{"code":"","dependencies":[]}"#;
     assert_eq!(action_modules::insert(tx, ctx, "mod_1", "shared", module).await?, Inserted::Done);
     let row = action_modules::find(tx, TENANT, "mod_1").await?.expect("it is there");
