@@ -27,6 +27,6 @@ pub use finished::{ActionError, ConsoleLevel, ConsoleLine, FetchRecord, Finished
 pub use host::{
     CacheAnswer, CacheRequest, FetchError, FetchRequest, FetchResponse, Host, HostFuture, Nothing,
 };
-pub use pool::{DEPTH_MAX, Pool, PoolConfig, Unconfined, WorkerCommand};
+pub use pool::{BytecodeOf, Bytecodes, DEPTH_MAX, Pool, PoolConfig, Unconfined, WorkerCommand};
 pub use program::{Execution, Limits, Program};
 pub use worker::{Confinement, Enforced};

@@ -31,11 +31,12 @@ const DELIVERIES_KEPT_SECONDS: i64 = ENDINGS_KEPT_SECONDS;
 const EVENTS_KEPT_SECONDS: i64 = 7 * 86_400;
 /// How long it is remembered how event streams went.
 const HOURS_KEPT_SECONDS: i64 = 31 * 86_400;
-/// How long packages of Actions are kept that nothing stands on: longer than a build takes.
+/// How long packages of Actions are kept that nothing stands on, and what they compile to: longer than a build takes.
 const PACKAGES_KEPT_SECONDS: i64 = 86_400;
 /// How long Actions that nobody waits for wait themselves.
 const RUNS_KEPT_SECONDS: i64 = 86_400;
-/// How long it is kept what they compile to; it is compiled anew when it is needed.
+/// How long it is kept what packages compile to for an engine when another one has come: nodes are replaced one by one,
+/// and may be taken back.
 const BYTECODE_KEPT_SECONDS: i64 = 30 * 86_400;
 /// How long a node that says nothing is remembered; its guards' leases are over after a minute.
 const NODES_KEPT_SECONDS: i64 = 86_400;
@@ -191,7 +192,7 @@ async fn sweep_actions(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
         .transact(Lane::Ordinary, ctx.clone(), |tx, ctx| {
             Box::pin(async move {
                 let unused = ctx.now.plus_seconds(-PACKAGES_KEPT_SECONDS);
-                let compiled = ctx.now.plus_seconds(-BYTECODE_KEPT_SECONDS);
+                let superseded = ctx.now.plus_seconds(-BYTECODE_KEPT_SECONDS);
                 let late = ctx.now.plus_seconds(-RUNS_KEPT_SECONDS);
                 let forgotten = action_runs::forget(tx, ctx.tenant, late).await?;
                 if forgotten > 0 {
@@ -202,7 +203,7 @@ async fn sweep_actions(core: &Core, ctx: &Ctx) -> Result<u64, Failure> {
                 }
                 Ok(forgotten
                     + action_packages::purge(tx, ctx.tenant, unused).await?
-                    + action_packages::purge_bytecode(tx, ctx.tenant, compiled).await?)
+                    + action_packages::purge_bytecode(tx, ctx.tenant, (unused, superseded)).await?)
             })
         })
         .await?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_actions::{Pool, WorkerCommand};
+use curfew_actions::{Pool, PoolConfig, WorkerCommand};
 use curfew_core::Core;
 use curfew_core::actions::{Builds, Runner, Runs};
 use curfew_core::deliveries::{self, Courier};
@@ -24,7 +24,7 @@ use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use crate::actions::{Own, Packaged, PackagesError, Reach, Workers, pool_config};
+use crate::actions::{Own, Packaged, PackagesError, Reach, Shelved, Workers, pool_config};
 use crate::config::Config;
 use crate::geography::{Databases, GeographyError};
 use crate::outbound::Applications;
@@ -169,13 +169,15 @@ pub async fn assemble(
     let store = open_store(database, &world).await?;
     let outbound = Arc::new(Applications::new(config)?);
     let reach = Arc::new(Reach::new(outbound.egress(), Arc::clone(&world.clock)));
-    let workers = workers(config, &world).map_err(StartError::Workers)?;
+    let bytecodes = Arc::new(Shelved::default());
+    let workers = workers(config, &world, Arc::<Shelved>::clone(&bytecodes)).map_err(StartError::Workers)?;
     let own = Arc::new(Workers::new(workers.clone(), Arc::clone(&reach), store.clone(), &config.actions));
     let runner = world.runner.clone().unwrap_or(own);
-    let builder = Arc::new(Packaged::new(config, outbound.egress())?);
+    let builder = Arc::new(Packaged::new(config, outbound.egress())?.compiled_in(workers.clone()));
     let core = open_core(config, &world, store).await?.with_outbound(outbound);
     let geography = Arc::new(Databases::open(config)?);
     let core = Arc::new(core.with_actions(runner, builder).with_geography(geography));
+    bytecodes.connect(&core);
     let ctx = job_ctx(&core, issuer);
     let seeded = first_data(config, &core, &ctx, issuer).await?;
     // Opens every key: rows that the key-encryption key does not open stop the start here.
@@ -195,9 +197,9 @@ pub async fn assemble(
     Ok(Assembled { own, workers, setup_url })
 }
 
-fn workers(config: &Config, world: &World) -> std::io::Result<Pool> {
+fn workers(config: &Config, world: &World, bytecodes: Arc<Shelved>) -> std::io::Result<Pool> {
     let worker = world.action_worker.clone().map_or_else(WorkerCommand::this_program, Ok)?;
-    Pool::new(pool_config(worker, &config.actions))
+    Pool::new(PoolConfig { bytecodes, ..pool_config(worker, &config.actions) })
 }
 
 impl Server {

@@ -16,7 +16,11 @@ statements! {
         on conflict (tenant, digest, engine) do update set bytes = excluded.bytes, mac = excluded.mac, \
         created_at = excluded.created_at";
     FIND_BYTECODE = "select bytes, mac from action_bytecode where tenant = $1 and digest = $2 and engine = $3";
-    PURGE_BYTECODE = "delete from action_bytecode where tenant = $1 and created_at < $2";
+    /// What packages that are gone compiled to, and what an engine made before the one that made it last.
+    PURGE_BYTECODE = "delete from action_bytecode where tenant = $1 and ((created_at < $2 and not exists (select 1 \
+            from action_packages p where p.tenant = $1 and p.digest = action_bytecode.digest)) \
+        or (created_at < $3 and exists (select 1 from action_bytecode newer where newer.tenant = $1 \
+            and newer.digest = action_bytecode.digest and newer.created_at > action_bytecode.created_at)))";
 }
 
 /// Keeps packages under their digest.
@@ -56,7 +60,12 @@ pub async fn find_bytecode(
     found.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
-/// Forgets what was compiled before an instant: it is compiled anew when it is needed.
-pub async fn purge_bytecode(tx: &mut Tx, tenant: TenantId, before: Timestamp) -> Result<u64, Failure> {
-    tx.run(&PURGE_BYTECODE, params![tenant, before]).await
+/// Forgets what packages compile to that are gone, when it was made before `unused`; and what one engine made of packages before
+/// `superseded`, when another one made it later.
+pub async fn purge_bytecode(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (unused, superseded): (Timestamp, Timestamp),
+) -> Result<u64, Failure> {
+    tx.run(&PURGE_BYTECODE, params![tenant, unused, superseded]).await
 }

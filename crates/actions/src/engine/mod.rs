@@ -26,7 +26,7 @@ use rquickjs::{Context, Ctx, Function, Object, Persistent, Promise, Runtime, Val
 
 pub use code::{ACTION_FILE, FIRST_LINE_COLUMNS, MODULE_PREFIX};
 pub(crate) use code::{Code, Packages, RuntimeCode, Source};
-pub(crate) use compile::{compile_files, compile_runtime};
+pub(crate) use compile::{compile_files, compile_runtime, engine_version};
 use memory::{Budget, Counted};
 use state::{Run, Watch};
 

@@ -16,6 +16,13 @@ pub(super) fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, source: &str) -> Result<
     ctx.eval_with_options(source, options)
 }
 
+/// The engine's own number.
+#[expect(unsafe_code, reason = "the engine tells its version only through its C interface")]
+pub(super) fn version() -> String {
+    // SAFETY: it answers a constant text, which ends in a zero and lives for ever.
+    unsafe { std::ffi::CStr::from_ptr(qjs::JS_GetVersion()) }.to_string_lossy().into_owned()
+}
+
 /// Compiles a script without running it.
 #[expect(unsafe_code, reason = "the engine compiles scripts to bytecode only through its C interface")]
 pub(super) fn compile(ctx: &Ctx<'_>, name: &str, source: &str) -> Result<Vec<u8>> {

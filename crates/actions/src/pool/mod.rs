@@ -4,12 +4,12 @@
 //! said nonsense, is never used again; the next one stands ready already. Executions that come out of Actions (`depth` 1
 //! and 2) have workers of their own, so that an Action that waits for another can never keep that one from running.
 
+mod bytecode;
 mod execute;
 mod shares;
 mod spawner;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -17,17 +17,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use bytecode::Loaded;
+pub use bytecode::{BytecodeOf, Bytecodes};
 use bytes::Bytes;
-use curfew_packages::{By, Kind, Target};
-
 use execute::{Went, execute};
 use shares::{Share, Shares};
 use spawner::{End, Spawner};
 use worker::{Broken, Worker};
 
-use crate::engine::{clock, compile_runtime};
-use crate::protocol::{COMPILED_BYTES_MAX, FromWorker, PackageFile, ToWorker, encode, parts};
-use crate::{ActionError, Confinement, Execution, Finished, Host, PackageSet};
+use crate::engine::{clock, compile_runtime, engine_version};
+use crate::protocol::{FromWorker, ToWorker, encode};
+use crate::{ActionError, Confinement, Execution, Finished, Host, Nothing, PackageSet};
 
 /// Deepest nesting of Actions: one that was run by a request of another's, whose own request ran it.
 pub const DEPTH_MAX: u8 = 2;
@@ -35,14 +35,6 @@ pub const DEPTH_MAX: u8 = 2;
 const PROGRAMS_PER_WORKER_MAX: usize = 128;
 /// Sets of packages that one worker is sent.
 const PACKAGES_PER_WORKER_MAX: usize = 16;
-/// Sets whose bytecode is kept.
-const COMPILED_SETS_MAX: usize = 32;
-/// All of it together.
-const COMPILED_SETS_BYTES_MAX: usize = 256 << 20;
-/// Processor time that compiling a set may take.
-const COMPILE_CPU_SECONDS: u32 = 60;
-/// Real time for the same.
-const COMPILE_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a worker may take to put up its walls.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 /// What it then says.
@@ -100,6 +92,8 @@ pub struct PoolConfig {
     pub contexts_bytes_max: usize,
     /// What happens where the walls do not all stand.
     pub unconfined: Unconfined,
+    /// Where bytecode is kept.
+    pub bytecodes: Arc<dyn Bytecodes>,
 }
 
 impl PoolConfig {
@@ -121,6 +115,7 @@ impl PoolConfig {
             idle: Duration::from_secs(60),
             contexts_bytes_max: 256 << 20,
             unconfined: Unconfined::default(),
+            bytecodes: Arc::new(Nothing),
         }
     }
 }
@@ -138,10 +133,9 @@ struct Inner {
     /// By depth.
     shares: [Shares; DEPTH_MAX as usize + 1],
     state: Mutex<State>,
-    /// What every worker is told first, encoded.
-    start: OnceLock<Bytes>,
-    /// One set is compiled at a time.
-    compiling: tokio::sync::Mutex<()>,
+    start: OnceLock<Start>,
+    /// The bytecode of sets of packages.
+    loaded: Loaded,
     closed: AtomicBool,
     /// Whether missing walls were told already.
     told: AtomicBool,
@@ -155,15 +149,15 @@ struct State {
     spare: Option<Worker>,
     /// Whether one is on its way there.
     starting: bool,
-    /// The set that was used last is the last.
-    compiled: Vec<(String, Arc<Compiled>)>,
 }
 
-/// The bytecode of a set of packages.
+/// What every worker is told first.
 #[derive(Debug)]
-struct Compiled {
-    /// `ToWorker::Packages`, encoded.
+struct Start {
+    /// `ToWorker::Start`, encoded.
     frame: Bytes,
+    /// The engine that made it.
+    engine: String,
 }
 
 impl Pool {
@@ -189,7 +183,7 @@ impl Pool {
             spawner,
             state: Mutex::default(),
             start: OnceLock::new(),
-            compiling: tokio::sync::Mutex::default(),
+            loaded: Loaded::default(),
             closed: AtomicBool::new(false),
             told: AtomicBool::new(false),
             config,
@@ -209,12 +203,25 @@ impl Pool {
         }
     }
 
-    /// Compiles a set of packages, so that the first execution that needs it does not have to wait.
+    /// Has a set of packages compiled and kept for a tenant, so that the first execution that needs it does not wait for that.
     ///
     /// # Errors
     /// No worker could be started, or it did not come to an end.
-    pub async fn compile(&self, packages: &PackageSet) -> Result<(), ActionError> {
-        self.inner.compiled(packages).await.map(drop)
+    pub async fn compile(&self, tenant: u64, packages: &PackageSet) -> Result<(), ActionError> {
+        self.inner.compiled(tenant, packages).await.map(drop)
+    }
+
+    /// How many sets of packages were compiled so far: all others were found.
+    pub fn compilations(&self) -> u64 {
+        self.inner.loaded.compilations()
+    }
+
+    /// Names the engine that makes and reads bytecode here.
+    ///
+    /// # Errors
+    /// The runtime does not compile.
+    pub fn engine(&self) -> Result<&str, ActionError> {
+        self.inner.start().map(|start| &*start.engine)
     }
 
     /// Has a worker stand ready.
@@ -264,7 +271,7 @@ impl Inner {
         let shares = self.shares.get(usize::from(execution.depth)).ok_or(ActionError::TooDeep)?;
         // Before anything is waited for: this may take seconds, the first time.
         let packages = match execution.program.packages.as_deref() {
-            Some(set) => Some((set.digest(), self.compiled(set).await?)),
+            Some(set) => Some((set.digest(), self.compiled(execution.tenant, set).await?)),
             None => None,
         };
         let share = tokio::time::timeout(self.config.waiting_patience, shares.take(execution.tenant))
@@ -281,7 +288,7 @@ impl Inner {
                 if let Some((digest, compiled)) = &packages
                     && worker.packages.insert((*digest).to_owned())
                 {
-                    worker.tell_encoded(compiled.frame.clone());
+                    worker.tell_encoded(compiled.frame());
                 }
                 let program = &execution.program;
                 let told = ToWorker::Program {
@@ -383,7 +390,7 @@ impl Inner {
 
     /// Starts a worker and has it told the first things.
     async fn new_worker(&self) -> Result<Worker, ActionError> {
-        let start = self.start_frame()?;
+        let start = self.start()?.frame.clone();
         let mut worker = self.started().await?;
         worker.tell_encoded(start);
         Ok(worker)
@@ -422,11 +429,12 @@ impl Inner {
         Ok(confinement)
     }
 
-    fn start_frame(&self) -> Result<Bytes, ActionError> {
+    fn start(&self) -> Result<&Start, ActionError> {
         if let Some(start) = self.start.get() {
-            return Ok(start.clone());
+            return Ok(start);
         }
         let files = compile_runtime()?;
+        let engine = engine_version(&files)?;
         let bodies: Vec<&[u8]> = files.iter().map(|(_, bytecode)| bytecode.as_slice()).collect();
         let told = ToWorker::Start {
             files: files.iter().map(|(name, bytecode)| (name.clone(), bytecode.len())).collect(),
@@ -434,7 +442,7 @@ impl Inner {
         };
         let frame =
             encode(&told, &bodies).map_err(|error| ActionError::NotStarted { reason: error.to_string() })?;
-        Ok(self.start.get_or_init(|| frame).clone())
+        Ok(self.start.get_or_init(|| Start { frame, engine }))
     }
 
     /// Starts a worker for whoever comes next, while nobody waits for it.
@@ -482,99 +490,6 @@ impl Inner {
         drop(unneeded);
     }
 
-    /// The bytecode of a set: made by a worker that nobody's code has run in and that runs nothing else.
-    async fn compiled(self: &Arc<Self>, set: &PackageSet) -> Result<Arc<Compiled>, ActionError> {
-        if let Some(compiled) = self.find_compiled(set.digest()) {
-            return Ok(compiled);
-        }
-        let _one = self.compiling.lock().await;
-        if let Some(compiled) = self.find_compiled(set.digest()) {
-            return Ok(compiled);
-        }
-        let reachable: Vec<_> = set
-            .reachable()
-            .into_iter()
-            .filter_map(|path| set.files().get(&path).map(|file| (path, file.kind, Arc::clone(&file.source))))
-            .collect();
-        let mut bytecode = match tokio::time::timeout(COMPILE_PATIENCE, self.compile(&reachable)).await {
-            Ok(Ok(bytecode)) => bytecode,
-            // Its text still does, only slower.
-            Ok(Err(ActionError::Crashed)) | Err(_) => {
-                tracing::warn!(set = set.digest(), "a set of packages could not be compiled");
-                HashMap::new()
-            }
-            Ok(Err(error)) => return Err(error),
-        };
-        let mut files = Vec::new();
-        let mut bodies = Vec::new();
-        for (path, kind, source) in reachable {
-            let compiled = bytecode.remove(&*path);
-            let body = compiled.clone().unwrap_or_else(|| Bytes::from(source.to_string()));
-            files.push(PackageFile {
-                path: path.to_string(),
-                kind,
-                compiled: compiled.is_some(),
-                bytes: body.len(),
-            });
-            bodies.push(body);
-        }
-        let told = ToWorker::Packages {
-            digest: set.digest().to_owned(),
-            resolutions: resolutions_of(set, &files),
-            files,
-        };
-        let bodies: Vec<&[u8]> = bodies.iter().map(|body| &**body).collect();
-        let frame =
-            encode(&told, &bodies).map_err(|error| ActionError::NotStarted { reason: error.to_string() })?;
-        let compiled = Arc::new(Compiled { frame });
-        self.keep_compiled(set.digest(), &compiled);
-        Ok(compiled)
-    }
-
-    async fn compile(
-        &self,
-        files: &[(Arc<str>, Kind, Arc<str>)],
-    ) -> Result<HashMap<String, Bytes>, ActionError> {
-        let mut worker = self.started().await?;
-        let said = async {
-            let bodies: Vec<&[u8]> = files.iter().map(|(_, _, source)| source.as_bytes()).collect();
-            let files =
-                files.iter().map(|(path, kind, source)| (path.to_string(), *kind, source.len())).collect();
-            worker.tell(&ToWorker::Compile { cpu_seconds: COMPILE_CPU_SECONDS, files }, &bodies)?;
-            loop {
-                match worker.turn(COMPILED_BYTES_MAX).await? {
-                    (FromWorker::Ready { confinement }, _) => self.say_how_confined(confinement),
-                    (FromWorker::Compiled { files }, body) => {
-                        let bodies = parts(body, files.iter().map(|(_, bytes)| *bytes))?;
-                        return Ok(files.into_iter().map(|(path, _)| path).zip(bodies).collect());
-                    }
-                    _ => return Err(Broken::Confused),
-                }
-            }
-        };
-        said.await.map_err(|_: Broken| ActionError::Crashed)
-    }
-
-    fn find_compiled(&self, digest: &str) -> Option<Arc<Compiled>> {
-        let mut state = self.state();
-        let place = state.compiled.iter().position(|(known, _)| known == digest)?;
-        let found = state.compiled.remove(place);
-        let compiled = Arc::clone(&found.1);
-        state.compiled.push(found);
-        Some(compiled)
-    }
-
-    fn keep_compiled(&self, digest: &str, compiled: &Arc<Compiled>) {
-        let mut state = self.state();
-        state.compiled.push((digest.to_owned(), Arc::clone(compiled)));
-        let mut bytes: usize = state.compiled.iter().map(|(_, compiled)| compiled.frame.len()).sum();
-        while state.compiled.len() > 1
-            && (state.compiled.len() > COMPILED_SETS_MAX || bytes > COMPILED_SETS_BYTES_MAX)
-        {
-            bytes -= state.compiled.remove(0).1.frame.len();
-        }
-    }
-
     /// Says once how far workers are confined; out loud, where walls do not stand.
     fn say_how_confined(&self, confinement: Confinement) {
         if self.told.swap(true, Ordering::Relaxed) {
@@ -600,20 +515,4 @@ impl Inner {
             ),
         }
     }
-}
-
-/// What the specifiers in these files mean, and the names of the roots in the Action itself.
-fn resolutions_of(set: &PackageSet, files: &[PackageFile]) -> BTreeMap<String, BTreeMap<String, Target>> {
-    let table = |path: &str| set.resolutions().get(path);
-    let mut resolutions: BTreeMap<String, BTreeMap<String, Target>> = files
-        .iter()
-        .filter_map(|file| Some((file.path.clone(), table(&file.path)?)))
-        .map(|(path, table)| {
-            (path, table.iter().map(|(specifier, target)| (specifier.to_string(), target.clone())).collect())
-        })
-        .collect();
-    let roots =
-        set.roots().keys().filter_map(|root| Some((root.clone(), set.resolve("", root, By::Require).ok()?)));
-    resolutions.insert(String::new(), roots.collect());
-    resolutions
 }

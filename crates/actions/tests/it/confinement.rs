@@ -1,6 +1,5 @@
 //! What becomes of Actions where a system does not confine their workers.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +9,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::pool::worker;
-use crate::support::{action, execution, with_packages};
+use crate::support::{action, execution, that_says, with_packages};
 
 /// What is logged, while a guard lives.
 #[derive(Clone, Default)]
@@ -51,14 +50,8 @@ impl<'a> MakeWriter<'a> for Log {
 
 /// A worker on a system without landlock, which writes down whatever it is told.
 fn without_landlock(told: &Path) -> WorkerCommand {
-    let head = r#"{"is":"ready","confinement":{"landlock":"not","seccomp":"fully","limits":"fully"}}"#;
-    let length = u32::try_from(head.len()).expect("a short head").to_le_bytes();
-    let mut frame = String::new();
-    for byte in length.iter().chain(&[0; 4]).chain(head.as_bytes()) {
-        write!(frame, "\\{byte:03o}").expect("memory");
-    }
-    let script = format!("printf '{frame}' >&0; exec cat > '{}'", told.display());
-    WorkerCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] }
+    let ready = r#"{"is":"ready","confinement":{"landlock":"not","seccomp":"fully","limits":"fully"}}"#;
+    that_says(&[(ready, b"")], &format!("exec cat > '{}'", told.display()))
 }
 
 fn pool(worker: WorkerCommand, unconfined: Unconfined) -> Pool {

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod bytecode;
+#[cfg(test)]
 mod confinement;
 #[cfg(test)]
 mod engine;

@@ -1,13 +1,14 @@
 //! Programs, executions and hosts for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use curfew_actions::{
     ActionError, ActionTrigger, CacheAnswer, CacheRequest, Execution, FetchError, FetchRequest,
-    FetchResponse, Finished, Host, HostFuture, Limits, PackageSet, Program,
+    FetchResponse, Finished, Host, HostFuture, Limits, PackageSet, Program, WorkerCommand,
 };
 use curfew_model::Timestamp;
 use serde_json::value::RawValue;
@@ -123,6 +124,22 @@ fn answer(request: &FetchRequest, body: Bytes) -> FetchResponse {
         headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
         body,
     }
+}
+
+/// What says these frames and then does this, instead of a worker.
+pub(crate) fn that_says(frames: &[(&str, &[u8])], then: &str) -> WorkerCommand {
+    let mut script = String::new();
+    for (head, body) in frames {
+        let lengths = [head.len(), body.len()]
+            .map(|length| u32::try_from(length).expect("a short frame").to_le_bytes());
+        script.push_str("printf '");
+        for byte in lengths.as_flattened().iter().chain(head.as_bytes()).chain(*body) {
+            write!(script, "\\{byte:03o}").expect("memory");
+        }
+        script.push_str("' >&0; ");
+    }
+    script.push_str(then);
+    WorkerCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] }
 }
 
 /// A program whose packages are of every kind.

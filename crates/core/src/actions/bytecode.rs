@@ -1,8 +1,7 @@
 //! What packages compile to, kept under the server's MAC: an engine trusts bytecode blindly, so none is taken from the
 //! database that this server did not put there.
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use curfew_model::{Ctx, Failure, TenantId};
 use curfew_store::{Lane, action_packages};
 
@@ -17,7 +16,7 @@ fn label(tenant: TenantId, (digest, engine): (&str, &str)) -> String {
 }
 
 /// Keeps what `digest` compiles to for a version of the engine. Longer ones than 64 MiB are not kept.
-pub async fn keep(core: &Core, ctx: &Ctx, of: (&str, &str), bytes: Arc<[u8]>) -> Result<(), Failure> {
+pub async fn keep(core: &Core, ctx: &Ctx, of: (&str, &str), bytes: Bytes) -> Result<(), Failure> {
     if bytes.len() > BYTES_MAX {
         return Ok(());
     }
@@ -31,7 +30,7 @@ pub async fn keep(core: &Core, ctx: &Ctx, of: (&str, &str), bytes: Arc<[u8]>) ->
 }
 
 /// What `digest` compiles to for a version of the engine; `None` when it is not there, or not from this server.
-pub async fn find(core: &Core, tenant: TenantId, of: (&str, &str)) -> Result<Option<Vec<u8>>, Failure> {
+pub async fn find(core: &Core, tenant: TenantId, of: (&str, &str)) -> Result<Option<Bytes>, Failure> {
     let key = (tenant, of.0.to_owned(), of.1.to_owned());
     let found = core
         .store
@@ -48,5 +47,5 @@ pub async fn find(core: &Core, tenant: TenantId, of: (&str, &str)) -> Result<Opt
         );
         return Ok(None);
     }
-    Ok(Some(bytes))
+    Ok(Some(bytes.into()))
 }

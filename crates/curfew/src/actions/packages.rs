@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use curfew_actions::Pool;
 use curfew_core::actions::{self, BuildError, BuildFailure, Builder, Built, Draft};
 use curfew_egress::{Egress, Limits, Outgoing};
+use curfew_model::TenantId;
 use curfew_packages::{
     Dependency, DeployError, Fetch, FetchError, Get, Got, NpmrcError, PackageSet, Packages, PlanError,
     Registries, RegistryError, Shelf, shelf_folders,
@@ -20,6 +22,8 @@ use crate::config::Config;
 /// What a registry may take for one answer, of which some are large.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// What compiling may take of a build's time.
+const COMPILE_TIME: Duration = Duration::from_secs(45);
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,8 @@ pub enum PackagesError {
 /// Finds the packages of Actions: beside the server, else at the operator's registries.
 pub struct Packaged {
     packages: Packages,
+    /// What compiles them.
+    pool: Option<Pool>,
 }
 
 impl fmt::Debug for Packaged {
@@ -59,7 +65,25 @@ impl Packaged {
         let shelf = Shelf::open(&folders)?;
         let registries = registries(config.npmrc.as_deref(), |name| std::env::var(name).ok())?;
         tracing::debug!(beside = shelf.len(), registry = !registries.is_empty(), "packages of Actions");
-        Ok(Self { packages: Packages::new(shelf, registries, Arc::new(Out { egress })) })
+        Ok(Self { packages: Packages::new(shelf, registries, Arc::new(Out { egress })), pool: None })
+    }
+
+    /// The same, and what is found is compiled in a worker of `pool`.
+    #[must_use]
+    pub fn compiled_in(self, pool: Pool) -> Self {
+        Self { pool: Some(pool), ..self }
+    }
+
+    /// Has a set compiled while nobody waits for it. It can be used without that, too: then who needs it first waits.
+    async fn compile(&self, tenant: TenantId, set: &PackageSet) {
+        let Some(pool) = &self.pool else { return };
+        let compiled = tokio::time::timeout(COMPILE_TIME, pool.compile(tenant.0.unsigned_abs(), set)).await;
+        let error = match compiled {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(error, digest = set.digest(), "the packages of an Action are not compiled yet");
     }
 
     /// Chooses versions, and gets what they need.
@@ -131,6 +155,8 @@ impl Builder for Packaged {
                 tracing::warn!(%error, detail = error.detail(), action = draft.action_id, "packages");
                 failure(&error)
             })?;
+            let set = Arc::new(set);
+            self.compile(draft.tenant, &set).await;
             let packed = tokio::task::spawn_blocking(move || actions::Packages {
                 digest: set.digest().to_owned(),
                 bytes: set.to_bytes().into(),
@@ -157,7 +183,6 @@ fn failure(error: &DeployError) -> BuildFailure {
 #[cfg(test)]
 mod tests {
     use curfew_egress::Policy;
-    use curfew_model::TenantId;
     use curfew_model::config::Dependency;
 
     use super::*;

@@ -159,7 +159,7 @@ async fn packages(
         let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         Unusable(format!("{error}{detail}"))
     })?;
-    pool.compile(&set).await.map_err(|error| Unusable(error.to_string()))?;
+    pool.compile(TENANT.0.unsigned_abs(), &set).await.map_err(|error| Unusable(error.to_string()))?;
     let roots: Vec<String> = set.roots().iter().map(|(name, version)| format!("{name} {version}")).collect();
     let _ = writeln!(told, "{} in {}", roots.join(", "), super::report::time(began.elapsed()));
     Ok(Some(set))

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use curfew::serve::job_ctx;
-use curfew_core::actions::{BuildError, BuildFailure, Builder, Builds, Built, Draft, Packages};
+use curfew_core::actions::{BuildError, BuildFailure, Builder, Builds, Built, Draft, Packages, bytecode};
 use curfew_store::action_packages;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -53,6 +53,15 @@ fn by(curfew: &Curfew, builder: Arc<dyn Builder>) -> Builds {
 
 fn scripted(curfew: &Curfew, outcomes: Vec<Outcome>) -> Builds {
     by(curfew, Arc::new(Scripted { outcomes, at: AtomicUsize::new(0) }))
+}
+
+async fn keep_bytecode(curfew: &Curfew, of: (&str, &str)) {
+    let ctx = job_ctx(&curfew.core, ISSUER);
+    bytecode::keep(&curfew.core, &ctx, of, Bytes::from_static(b"compiled")).await.expect("kept");
+}
+
+async fn find_bytecode(curfew: &Curfew, of: (&str, &str)) -> bool {
+    bytecode::find(&curfew.core, TENANT, of).await.expect("a read").is_some()
 }
 
 async fn status(operator: &Operator, action: &Value) -> Value {
@@ -205,11 +214,33 @@ in_a_box! {
         assert_eq!(kept(&curfew, "first").await, None);
     }
 
+    fn bytecode_is_kept_while_something_stands_on_its_packages(curfew) {
+        let operator = curfew.operator().await;
+        let action = make(&operator, post_login("heavy")).await;
+        scripted(&curfew, vec![packages("used", b"one")]).work_off().await.expect("a build");
+        for of in [("used", "engine-1"), ("unused", "engine-1")] {
+            keep_bytecode(&curfew, of).await;
+        }
+        curfew.advance(86_401);
+        keep_bytecode(&curfew, ("used", "engine-2")).await;
+        curfew.sweep().await;
+        let left = |of| find_bytecode(&curfew, of);
+        assert!(!left(("unused", "engine-1")).await, "its packages are gone");
+        assert!(left(("used", "engine-1")).await, "another node may need it");
+        // However long: the one that was made last stays, and no other.
+        curfew.advance(31 * 86_400);
+        curfew.sweep().await;
+        assert_eq!((left(("used", "engine-1")).await, left(("used", "engine-2")).await), (false, true));
+        curfew.operator().await.delete(&path(&action, "?force=true")).await.expect(204);
+        curfew.sweep().await;
+        assert!(!left(("used", "engine-2")).await);
+    }
+
     fn bytecode_is_taken_from_nobody_else(curfew) {
-        use curfew_core::actions::bytecode::{find, keep};
+        use bytecode::{find, keep};
         let ctx = job_ctx(&curfew.core, ISSUER);
         let of = ("digest", "engine-1");
-        keep(&curfew.core, &ctx, of, Arc::from(&b"compiled"[..])).await.expect("kept");
+        keep(&curfew.core, &ctx, of, Bytes::from_static(b"compiled")).await.expect("kept");
         assert_eq!(find(&curfew.core, TENANT, of).await.expect("a read").as_deref(), Some(&b"compiled"[..]));
         assert_eq!(find(&curfew.core, TENANT, ("digest", "engine-2")).await.expect("a read"), None);
         let forged = curfew.core.kek.mac("bytecode:1:6:digest:engine-2", b"compiled");

@@ -2,6 +2,7 @@
 
 mod articles;
 mod builds;
+mod bytecode;
 mod command;
 mod executions;
 mod hostile;
@@ -42,6 +43,13 @@ async fn deployed(curfew: &Curfew, operator: &Operator, doc: Value) -> Value {
 
 fn by_id(action: &Value) -> Value {
     json!({"ref": {"type": "action_id", "value": action["id"]}, "display_name": action["name"]})
+}
+
+/// Tries a draft out: what it wrote, and how it failed.
+async fn tried(operator: &Operator, action: &Value) -> (Value, Value) {
+    let asked = json!({"payload": {"event": {}}});
+    let answer = operator.post(&path(action, "/test"), asked).await.expect(200).json();
+    (answer["payload"]["logs"].clone(), answer["payload"]["error"]["id"].clone())
 }
 
 async fn bind(operator: &Operator, trigger: &str, bindings: &[Value]) -> Vec<Value> {

@@ -25,13 +25,6 @@ async fn built(curfew: &Curfew, operator: &Operator, body: &str) -> Value {
     action
 }
 
-/// Tries it out: what it wrote, and how it failed.
-async fn tried(operator: &Operator, action: &Value) -> (Value, Value) {
-    let asked = json!({"payload": {"event": {}}});
-    let answer = operator.post(&path(action, "/test"), asked).await.expect(200).json();
-    (answer["payload"]["logs"].clone(), answer["payload"]["error"]["id"].clone())
-}
-
 /// The body fails on a node that is configured like this, and on no other.
 async fn fails_only_under(curfew: &Curfew, typed: Typed, body: &str, error: &str) {
     let operator = curfew.operator().await;

@@ -23,7 +23,7 @@ use axum::body::Body;
 use curfew::actions::Own;
 use curfew::config::Typed;
 use curfew::serve::{Assembled, World, assemble, job_ctx};
-use curfew_actions::WorkerCommand;
+use curfew_actions::{Pool, WorkerCommand};
 use curfew_core::Core;
 use curfew_core::actions::{Builds, Runner, Runs};
 use curfew_core::deliveries::{Courier, Limits};
@@ -97,7 +97,7 @@ pub(crate) fn run<F: Future<Output = ()>>(engine: Engine, story: impl FnOnce(Cur
 }
 
 /// Where the packages of Actions are that ship with the server: beside it.
-fn packages_dir() -> PathBuf {
+pub(crate) fn packages_dir() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_curfew")).with_file_name("packages")
 }
 
@@ -109,6 +109,8 @@ pub(crate) struct Curfew {
     courier: Arc<Courier>,
     builds: Arc<Builds>,
     router: Router,
+    /// What runs its Actions.
+    pub(crate) workers: Pool,
     /// What its Actions reach; the server does not hold itself.
     _own: Arc<Own>,
     /// What reads the feed for this node's guards.
@@ -202,7 +204,7 @@ impl Curfew {
         });
         let world = World { clock: Arc::<VirtualClock>::clone(&clock), entropy, action_worker, runner };
         let assembled = assemble(&config, place.database.clone(), world, &issuer).await;
-        let Assembled { own, .. } = assembled.expect("the server starts");
+        let Assembled { own, workers, .. } = assembled.expect("the server starts");
         let core = Arc::clone(&own.app().core);
         tokio::spawn({
             let core = Arc::clone(&core);
@@ -216,7 +218,7 @@ impl Curfew {
         let courier = Arc::new(Courier::new(Arc::clone(&core), job_ctx(&core, &issuer), Limits::default()));
         let builds = Arc::new(Builds::new(Arc::clone(&core), job_ctx(&core, &issuer)));
         let router = own.router();
-        Self { core, courier, builds, router, _own: own, feed, clock, place, host: "id.example" }
+        Self { core, courier, builds, router, workers, _own: own, feed, clock, place, host: "id.example" }
     }
 
     /// Another node on the same database, with caches of its own; or this one after a restart.
