@@ -23,7 +23,7 @@ pub struct Confinement {
     pub landlock: Enforced,
     /// System calls, by seccomp.
     pub seccomp: Enforced,
-    /// Memory, descriptors, core dumps.
+    /// Memory, descriptors, processes, files, core dumps.
     pub limits: Enforced,
 }
 
@@ -32,6 +32,26 @@ impl Confinement {
     pub fn is_whole(&self) -> bool {
         *self == Self { landlock: Enforced::Fully, seccomp: Enforced::Fully, limits: Enforced::Fully }
     }
+}
+
+/// One of the walls around a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wall {
+    /// Nothing stays open but standard input, output and error.
+    Descriptors,
+    /// It ends with its parent, and nobody looks into it.
+    Parent,
+    /// Limits of the process.
+    Limits,
+    /// Files and sockets.
+    Landlock,
+    /// System calls. The last one: it forbids to put up others.
+    Seccomp,
+}
+
+impl Wall {
+    /// All of them, in the order in which they are put up.
+    pub const ALL: [Self; 5] = [Self::Descriptors, Self::Parent, Self::Limits, Self::Landlock, Self::Seccomp];
 }
 
 /// Address space beside what the program takes when it starts.
@@ -46,18 +66,25 @@ const NICENESS: i32 = 5;
 #[cfg(target_os = "linux")]
 const STRETCH_NS: u64 = 20_000_000;
 
-/// Puts the walls up. What does not stand is told, not fatal: the parent says it out loud.
-pub(super) fn apply() -> Confinement {
-    close_descriptors();
-    end_with_parent();
+/// Puts walls up. What does not stand is told, not fatal: the parent says it out loud. A worker has [`Wall::ALL`]; each stands
+/// without the others, as tests show.
+pub fn put_up(walls: &[Wall]) -> Confinement {
+    let put_up = |wall, put_up: &dyn Fn() -> Enforced| {
+        if walls.contains(&wall) { put_up() } else { Enforced::Not }
+    };
+    if walls.contains(&Wall::Descriptors) {
+        close_descriptors();
+    }
+    if walls.contains(&Wall::Parent) {
+        end_with_parent();
+    }
     go_behind();
     // Libraries look around at their first use: now, while the kernel still answers.
     curfew_model::SystemEntropy.fill(&mut [0; 16]);
     let address_space = address_space_bytes();
-    let landlock = no_files();
-    let limits = limit_resources(address_space);
-    // The last one: it forbids to put up others.
-    let seccomp = few_calls();
+    let landlock = put_up(Wall::Landlock, &no_files);
+    let limits = put_up(Wall::Limits, &|| limit_resources(address_space));
+    let seccomp = put_up(Wall::Seccomp, &few_calls);
     Confinement { landlock, seccomp, limits }
 }
 
@@ -128,12 +155,13 @@ fn limit_resources(address_space: Option<u64>) -> Enforced {
     let all = [
         address_space.is_some_and(|taken| limit(Resource::As, taken.saturating_add(ADDRESS_SPACE_BYTES))),
         limit(Resource::Nofile, DESCRIPTORS),
+        limit(Resource::Nproc, 0),
         limit(Resource::Core, 0),
         limit(Resource::Fsize, 0),
     ];
-    match all {
-        [true, true, true, true] => Enforced::Fully,
-        [false, false, false, false] => Enforced::Not,
+    match all.iter().filter(|stands| **stands).count() {
+        0 => Enforced::Not,
+        count if count == all.len() => Enforced::Fully,
         _ => Enforced::Partly,
     }
 }

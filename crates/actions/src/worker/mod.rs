@@ -5,7 +5,6 @@ mod link;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use curfew_model::Timestamp;
 use curfew_packages::{By, Kind, Target};
 
-pub use confine::{Confinement, Enforced};
+pub use confine::{Confinement, Enforced, Wall, put_up};
 use link::{Link, Lost};
 
 use crate::ActionError;
@@ -28,31 +27,13 @@ const CONFUSED: u8 = 2;
 
 /// What `curfew action-worker` does. Speaks with its parent over its standard input, which is a socket.
 pub fn main() -> ExitCode {
-    let confinement = confine::apply();
+    let confinement = put_up(&Wall::ALL);
     let link = Rc::new(RefCell::new(Link::new()));
     let ready = link.borrow_mut().send(&FromWorker::Ready { confinement }, &[]);
     match ready.and_then(|()| serve(&link)) {
         Ok(()) | Err(Lost::Closed) => ExitCode::SUCCESS,
         Err(Lost::Confused) => ExitCode::from(CONFUSED),
     }
-}
-
-/// Puts the walls up, and then tries what they are to keep out. Says what got through, each a bit: a file that was opened,
-/// a folder that was listed, a socket that was made, a process or a thread that was started, and a file descriptor
-/// that could be duplicated. For tests, and for whoever wants to know what holds on a system.
-pub fn try_walls() -> u8 {
-    confine::apply();
-    let attempts = [
-        std::fs::File::open("/etc/passwd").is_ok(),
-        std::fs::read_dir("/").is_ok(),
-        std::net::TcpListener::bind(("127.0.0.1", 0)).is_ok(),
-        std::net::UdpSocket::bind(("127.0.0.1", 0)).is_ok(),
-        std::os::unix::net::UnixStream::pair().is_ok(),
-        std::process::Command::new("/bin/true").status().is_ok(),
-        std::thread::Builder::new().spawn(|| ()).is_ok(),
-        std::io::stdin().as_fd().try_clone_to_owned().is_ok(),
-    ];
-    attempts.into_iter().rev().fold(0, |bits, through| bits << 1 | u8::from(through))
 }
 
 /// What the worker holds.

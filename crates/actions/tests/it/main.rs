@@ -23,3 +23,6 @@ mod runtime;
 mod support;
 #[cfg(test)]
 mod types;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod walls;
