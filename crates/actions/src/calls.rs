@@ -20,6 +20,18 @@ pub(crate) enum Answer {
     Cached(CacheAnswer),
 }
 
+/// Bytes of a request, as they are counted against [`Limits::request_bytes_max`] on both sides.
+pub(crate) fn size_of(request: &Request) -> usize {
+    match request {
+        Request::Fetch(fetch) => {
+            let heads: usize = fetch.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+            fetch.method.len() + fetch.url.len() + heads + fetch.body.len()
+        }
+        Request::Cache(CacheRequest::Set { key, value, .. }) => key.len() + value.len(),
+        Request::Cache(CacheRequest::Get { key } | CacheRequest::Delete { key }) => key.len(),
+    }
+}
+
 /// Most bytes of an address, of a method and of a code that are remembered.
 const RECORDED_BYTES_MAX: usize = 512;
 

@@ -5,6 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// Bytes of an error's name that are kept.
+pub(crate) const THROWN_NAME_BYTES_MAX: usize = 128;
+/// Bytes of its stack, and of something that was thrown and is no error.
+pub(crate) const THROWN_TEXT_BYTES_MAX: usize = 8 << 10;
+
 /// How an execution ended, and what it did until then.
 #[derive(Debug)]
 pub struct Finished {

@@ -5,10 +5,9 @@ use rquickjs::{Coerced, Ctx, Object, Value};
 use super::{Shared, raw};
 use crate::ActionError;
 use crate::calls::cut;
+use crate::finished::{THROWN_NAME_BYTES_MAX, THROWN_TEXT_BYTES_MAX};
 
-const NAME_BYTES_MAX: usize = 128;
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
-const STACK_BYTES_MAX: usize = 8 << 10;
 
 /// Says what `thrown` is. Reading it may run the Action's code (a getter, `toString`), still under its limits.
 pub(super) fn describe<'js>(ctx: &Ctx<'js>, thrown: Value<'js>, shared: &Shared) -> ActionError {
@@ -47,7 +46,7 @@ fn read<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> (String, String, String) {
     };
     let name = match member("name") {
         name if name.is_empty() => "Error".to_owned(),
-        name => cut(&name, NAME_BYTES_MAX),
+        name => cut(&name, THROWN_NAME_BYTES_MAX),
     };
     (name, cut(&member("message"), MESSAGE_BYTES_MAX), own_frames(&member("stack")))
 }
@@ -68,7 +67,7 @@ fn looks_like_error<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> bool {
 /// `String(value)`, or nothing where that throws.
 pub(super) fn string_of<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> String {
     match value.get::<Coerced<rquickjs::String<'js>>>().and_then(|text| raw::text(&text.0)) {
-        Ok(text) => cut(&text, MESSAGE_BYTES_MAX.max(STACK_BYTES_MAX)),
+        Ok(text) => cut(&text, THROWN_TEXT_BYTES_MAX),
         Err(_) => {
             ctx.catch();
             String::new()
@@ -83,7 +82,7 @@ fn own_frames(stack: &str) -> String {
         own.push_str(line.trim_end());
         own.push('\n');
     }
-    cut(own.trim_end(), STACK_BYTES_MAX)
+    cut(own.trim_end(), THROWN_TEXT_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use curfew_model::Timestamp;
 use rquickjs::{Ctx, Exception, Function, Object, Persistent, TypedArray, Value};
 
 use super::{Shared, clock};
-use crate::calls::{Answer, Request, cut};
+use crate::calls::{Answer, Request, cut, size_of};
 use crate::lookups::LOOKUPS_MAX;
 use crate::{CacheAnswer, ConsoleLevel, ConsoleLine, Limits};
 
@@ -197,6 +197,10 @@ impl Shared {
 
     /// Asks the host and waits for the answer, as long as the execution may take. Other answers are delivered meanwhile.
     pub(super) fn ask_now<'js>(&self, ctx: &Ctx<'js>, request: Request) -> rquickjs::Result<Value<'js>> {
+        // What was asked last may have no answer yet, and the cache is asked one thing at a time.
+        if self.watch.is_over() {
+            return Err(Exception::throw_message(ctx, "the Action ran out of time"));
+        }
         let call = {
             let mut run = self.run.borrow_mut();
             if !run.active {
@@ -390,17 +394,6 @@ impl Shared {
         run.timer_times.clear();
         drop(run);
         drop((calls, timers, rejected));
-    }
-}
-
-fn size_of(request: &Request) -> usize {
-    match request {
-        Request::Fetch(fetch) => {
-            let heads: usize = fetch.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
-            fetch.method.len() + fetch.url.len() + heads + fetch.body.len()
-        }
-        Request::Cache(crate::CacheRequest::Set { key, value, .. }) => key.len() + value.len(),
-        Request::Cache(crate::CacheRequest::Get { key } | crate::CacheRequest::Delete { key }) => key.len(),
     }
 }
 

@@ -11,9 +11,10 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::worker::{Broken, Worker};
-use crate::calls::{Answer, Request, ask, record_of};
-use crate::lookups::{Found, LOOKUPS_MAX, Lookup, look_up};
+use super::worker::{About, Broken, Worker};
+use crate::calls::{Answer, Request, ask, record_of, size_of};
+use crate::finished::{THROWN_NAME_BYTES_MAX, THROWN_TEXT_BYTES_MAX};
+use crate::lookups::{Found, LOOKUPS_MAX, Lookup, NAME_BYTES_MAX, look_up};
 use crate::protocol::{FromWorker, Malformed, Run, ToWorker, from_worker_bytes_max, parts, text};
 use crate::{
     ActionError, Confinement, ConsoleLine, Execution, FetchRecord, FetchRequest, Finished, Host, HostFuture,
@@ -42,6 +43,8 @@ struct Under {
     answers: Answers,
     /// What is asked and not answered: how to give it up, and what is remembered of it.
     open: HashMap<u64, (AbortHandle, Option<FetchRecord>)>,
+    /// Frames that came.
+    heard: usize,
     asked: usize,
     lookups: usize,
     fetches: Vec<FetchRecord>,
@@ -62,6 +65,7 @@ pub(super) async fn execute(
         started: Instant::now(),
         answers: FuturesUnordered::new(),
         open: HashMap::new(),
+        heard: 0,
         asked: 0,
         lookups: 0,
         fetches: Vec::new(),
@@ -73,6 +77,8 @@ pub(super) async fn execute(
         Err(_) => Went::Overran,
     };
     let duration = under.started.elapsed();
+    // Whatever it was still to be told.
+    worker.withdraw(|about| about != About::Told);
     (went, under.into_fetches(), duration)
 }
 
@@ -97,7 +103,8 @@ impl Under {
         let bytes_max = from_worker_bytes_max(&self.limits);
         loop {
             let (said, body) = tokio::select! {
-                said = worker.turn(bytes_max) => said?,
+                biased;
+                // First, so that what was given up is let go of before more is asked for.
                 answered = self.answers.next(), if !self.answers.is_empty() => {
                     if let Some(Ok((call, answer, record))) = answered {
                         self.open.remove(&call);
@@ -106,21 +113,24 @@ impl Under {
                     }
                     continue;
                 }
+                said = worker.turn(bytes_max) => said?,
             };
+            self.heard += 1;
+            let has_body = matches!(said, FromWorker::Fetch { .. } | FromWorker::Finished { .. });
+            if self.heard > frames_max(&self.limits) || !(has_body || body.is_empty()) {
+                return Err(Broken::Confused);
+            }
             match said {
                 FromWorker::Ready { confinement } => on_ready(confinement),
                 FromWorker::Fetch { number, call, method, url, headers } => {
                     let request = FetchRequest { method, url, headers, body };
-                    let heads: usize =
-                        request.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-                    let bytes = request.method.len() + request.url.len() + heads + request.body.len();
                     let record = record_of(&request, self.started.elapsed());
-                    self.open(number, call, Request::Fetch(request), bytes, Some(record))?;
+                    self.open(worker, number, call, Request::Fetch(request), Some(record))?;
                 }
                 FromWorker::Cache { number, call, request } => {
-                    self.open(number, call, Request::Cache(request), body.len(), None)?;
+                    self.open(worker, number, call, Request::Cache(request), None)?;
                 }
-                FromWorker::Forget { number, call } => self.forget(number, call),
+                FromWorker::Forget { number, call } => self.forget(worker, number, call),
                 FromWorker::Finished { number, error, commands, console, console_dropped } => {
                     if number != self.number {
                         return Err(Broken::Confused);
@@ -142,18 +152,27 @@ impl Under {
     /// The worker keeps to these limits; one that does not is none any more.
     fn open(
         &mut self,
+        worker: &Worker,
         number: u64,
         call: u64,
         request: Request,
-        bytes: usize,
         record: Option<FetchRecord>,
     ) -> Result<(), Broken> {
         self.asked += 1;
+        // An answer that it has not taken counts, or it could have any number of them lie here. The cache is asked one thing at
+        // a time, beside whatever the network is asked.
+        let (most, unsent) = match &request {
+            Request::Fetch(_) => {
+                (self.limits.calls_at_once_max, worker.unsent(|about| matches!(about, About::Fetch(_))))
+            }
+            Request::Cache(_) => (1, worker.unsent(|about| matches!(about, About::Cache(_)))),
+        };
+        let unanswered = self.open.values().filter(|(_, other)| other.is_some() == record.is_some()).count();
         if number != self.number
             || self.asked > self.limits.calls_max
-            || self.open.len() >= self.limits.calls_at_once_max
+            || unanswered + unsent >= most
             || self.open.contains_key(&call)
-            || bytes > self.limits.request_bytes_max
+            || size_of(&request) > self.limits.request_bytes_max
         {
             return Err(Broken::Confused);
         }
@@ -176,25 +195,37 @@ impl Under {
         lookup: &Lookup<'_>,
     ) -> Result<(), Broken> {
         self.lookups += 1;
-        if number != self.number || self.lookups > LOOKUPS_MAX {
+        let longest = match *lookup {
+            Lookup::Resolve { from, specifier, .. } => from.len().max(specifier.len()),
+            Lookup::Source { path } => path.len(),
+        };
+        // It waits for the answer, so there is never more than one.
+        if number != self.number
+            || self.lookups > LOOKUPS_MAX
+            || longest > NAME_BYTES_MAX
+            || worker.unsent(|about| about == About::Packages) > 0
+        {
             return Err(Broken::Confused);
         }
+        let mut answer = |told: &ToWorker, body: &[&[u8]]| worker.answer(About::Packages, told, body);
         let told = match look_up(execution.program.packages.as_deref(), lookup) {
-            Found::Target(target) => worker.tell(&ToWorker::Resolved { target }, &[]),
-            Found::NoTarget(code, message) => worker.tell(&ToWorker::NotResolved { code, message }, &[]),
+            Found::Target(target) => answer(&ToWorker::Resolved { target }, &[]),
+            Found::NoTarget(code, message) => answer(&ToWorker::NotResolved { code, message }, &[]),
             Found::Source(kind, source) => {
-                worker.tell(&ToWorker::Source { kind: Some(kind) }, &[source.as_bytes()])
+                answer(&ToWorker::Source { kind: Some(kind) }, &[source.as_bytes()])
             }
-            Found::NoSource => worker.tell(&ToWorker::Source { kind: None }, &[]),
+            Found::NoSource => answer(&ToWorker::Source { kind: None }, &[]),
         };
         Ok(told?)
     }
 
-    fn forget(&mut self, number: u64, call: u64) {
+    fn forget(&mut self, worker: &mut Worker, number: u64, call: u64) {
         // One of an execution before this one can still be under way, and means nothing.
-        if number == self.number
-            && let Some((abort, record)) = self.open.remove(&call)
-        {
+        if number != self.number {
+            return;
+        }
+        worker.withdraw(|about| about == About::Fetch(call) || about == About::Cache(call));
+        if let Some((abort, record)) = self.open.remove(&call) {
             abort.abort();
             self.fetches.extend(record.map(given_up));
         }
@@ -203,7 +234,8 @@ impl Under {
     fn tell(&self, worker: &mut Worker, call: u64, answer: Answer) -> Result<(), Malformed> {
         let number = self.number;
         match answer {
-            Answer::Fetched(Ok(response)) => worker.tell(
+            Answer::Fetched(Ok(response)) => worker.answer(
+                About::Fetch(call),
                 &ToWorker::Fetched {
                     number,
                     call,
@@ -215,8 +247,12 @@ impl Under {
                 },
                 &[&response.body],
             ),
-            Answer::Fetched(Err(error)) => worker.tell(&ToWorker::NotFetched { number, call, error }, &[]),
-            Answer::Cached(answer) => worker.tell(&ToWorker::Cached { number, call, answer }, &[]),
+            Answer::Fetched(Err(error)) => {
+                worker.answer(About::Fetch(call), &ToWorker::NotFetched { number, call, error }, &[])
+            }
+            Answer::Cached(answer) => {
+                worker.answer(About::Cache(call), &ToWorker::Cached { number, call, answer }, &[])
+            }
         }
     }
 
@@ -225,7 +261,7 @@ impl Under {
         &self,
         error: Option<ActionError>,
         commands: Vec<usize>,
-        console: Vec<ConsoleLine>,
+        mut console: Vec<ConsoleLine>,
         console_dropped: u64,
         body: Bytes,
     ) -> Result<Finished, Broken> {
@@ -235,8 +271,14 @@ impl Under {
             || body.len() > limits.commands_bytes_max
             || console.len() > limits.console_lines_max
             || console_bytes > limits.console_bytes_max
+            || console.iter().any(|line| line.text.len() > limits.console_line_bytes_max)
+            || error.as_ref().is_some_and(|error| !may_be_said(error))
         {
             return Err(Broken::Confused);
+        }
+        let elapsed = self.started.elapsed();
+        for line in &mut console {
+            line.at = line.at.min(elapsed);
         }
         let commands = parts(body, commands)?
             .iter()
@@ -257,6 +299,25 @@ impl Under {
         self.fetches.extend(self.open.into_values().filter_map(|(_, record)| record).map(given_up));
         self.fetches.sort_by_key(|record| record.at);
         self.fetches
+    }
+}
+
+/// Frames of one execution: each call, and that it is given up; each question about packages; the first and the last.
+fn frames_max(limits: &Limits) -> usize {
+    limits.calls_max.saturating_mul(2).saturating_add(LOOKUPS_MAX + 2)
+}
+
+/// Whether a failure is one that a worker can tell of, in words of the length that they have there.
+fn may_be_said(error: &ActionError) -> bool {
+    match error {
+        ActionError::Thrown { name, message, stack } => {
+            name.len() <= THROWN_NAME_BYTES_MAX && message.len().max(stack.len()) <= THROWN_TEXT_BYTES_MAX
+        }
+        ActionError::NotStarted { reason } => reason.len() <= THROWN_TEXT_BYTES_MAX,
+        ActionError::TimedOut { hard } => !hard,
+        ActionError::OutOfMemory | ActionError::Unsettled | ActionError::NoSuchFunction => true,
+        // What became of a worker is its parent's to say.
+        ActionError::Crashed | ActionError::Busy | ActionError::TooDeep => false,
     }
 }
 

@@ -363,8 +363,10 @@ impl Inner {
                 .iter()
                 .rposition(|worker| own(worker) && worker.programs.contains(program))
                 .or_else(|| state.idle.iter().rposition(own));
-            match place {
-                Some(place) => Some(state.idle.remove(place)),
+            // One that ended meanwhile, or talks without being asked, is none.
+            let known = place.map(|place| state.idle.remove(place));
+            match known.and_then(|mut worker| worker.is_quiet().then_some(worker)) {
+                Some(worker) => Some(worker),
                 None => {
                     // There are never more than executions may be under way: whoever waits longest makes room.
                     let used: usize = self.shares.iter().map(Shares::used).sum();
@@ -472,7 +474,7 @@ impl Inner {
     fn take_back(&self, mut worker: Worker) {
         let full = worker.programs.len() >= PROGRAMS_PER_WORKER_MAX
             || worker.packages.len() >= PACKAGES_PER_WORKER_MAX;
-        if full || self.closed.load(Ordering::Acquire) {
+        if full || !worker.is_quiet() || self.closed.load(Ordering::Acquire) {
             return;
         }
         worker.idle_since = clock::monotonic();

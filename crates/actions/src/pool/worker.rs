@@ -34,6 +34,27 @@ impl From<io::Error> for Broken {
     }
 }
 
+/// What a frame that goes out is about, so that no more of them pile up here than a worker may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// What is told without being asked for.
+    Told,
+    /// A question about packages.
+    Packages,
+    /// This call, to the network.
+    Fetch(u64),
+    /// This call, to the cache.
+    Cache(u64),
+}
+
+/// A frame on its way out.
+#[derive(Debug)]
+struct Outgoing {
+    rest: Bytes,
+    about: About,
+    is_begun: bool,
+}
+
 /// A child process, and what it was told so far. Dropped, it is killed.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -41,7 +62,7 @@ pub(super) struct Worker {
     child: Option<Child>,
     socket: UnixStream,
     decoder: Decoder,
-    outgoing: Vec<Bytes>,
+    outgoing: Vec<Outgoing>,
     buffer: Box<[u8]>,
     /// Which walls it said that stand around it, if it was asked.
     pub(super) confinement: Option<Confinement>,
@@ -85,18 +106,44 @@ impl Worker {
 
     /// Puts a frame among those that [`Self::turn`] sends.
     pub(super) fn tell(&mut self, told: &ToWorker, body: &[&[u8]]) -> Result<(), Malformed> {
-        self.outgoing.push(encode(told, body)?);
+        self.answer(About::Told, told, body)
+    }
+
+    /// Puts an answer among them.
+    pub(super) fn answer(&mut self, about: About, told: &ToWorker, body: &[&[u8]]) -> Result<(), Malformed> {
+        self.outgoing.push(Outgoing { rest: encode(told, body)?, about, is_begun: false });
         Ok(())
+    }
+
+    /// How many answers of a kind it was not sent to the end yet.
+    pub(super) fn unsent(&self, is_one: impl Fn(About) -> bool) -> usize {
+        self.outgoing.iter().filter(|frame| is_one(frame.about)).count()
+    }
+
+    /// Keeps back the answers that nobody waits for any more. One that is begun goes out all the same.
+    pub(super) fn withdraw(&mut self, is_one: impl Fn(About) -> bool) {
+        self.outgoing.retain(|frame| frame.is_begun || !is_one(frame.about));
+        for frame in self.outgoing.iter_mut().filter(|frame| is_one(frame.about)) {
+            frame.about = About::Told;
+        }
+    }
+
+    /// Whether it has said nothing that it was not asked for, and lives. For one that has nothing to do.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        !self.decoder.has_some()
+            && rustix::io::read(&self.socket, &mut self.buffer[..]) == Err(rustix::io::Errno::WOULDBLOCK)
     }
 
     /// Puts a frame that is encoded already among them.
     pub(super) fn tell_encoded(&mut self, frame: Bytes) {
-        self.outgoing.push(frame);
+        self.outgoing.push(Outgoing { rest: frame, about: About::Told, is_begun: false });
     }
 
     /// Sends what there is to send, and waits for the next frame. Dropped while it waits, it loses nothing.
     pub(super) async fn turn(&mut self, bytes_max: usize) -> Result<(FromWorker, Bytes), Broken> {
         loop {
+            // One that never stops talking must not keep this thread from everything else.
+            tokio::task::consume_budget().await;
             if let Some(frame) = self.decoder.next(bytes_max)? {
                 return Ok(frame);
             }
@@ -126,12 +173,15 @@ impl Worker {
 
     fn write(&mut self) -> Result<(), Broken> {
         while let Some(frame) = self.outgoing.first_mut() {
-            match self.socket.try_write(frame) {
-                Ok(written) => frame.advance(written),
+            match self.socket.try_write(&frame.rest) {
+                Ok(written) => {
+                    frame.is_begun = true;
+                    frame.rest.advance(written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            if frame.is_empty() {
+            if frame.rest.is_empty() {
                 self.outgoing.remove(0);
             }
         }
@@ -169,5 +219,56 @@ impl Drop for Worker {
         if let Some(child) = self.child.take() {
             self.spawner.discard(child);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WorkerCommand;
+
+    /// A worker that takes nothing.
+    async fn deaf() -> Worker {
+        let command = WorkerCommand {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), "exec sleep 600".into()],
+        };
+        let spawner = Spawner::new(command, || {}).expect("a thread");
+        let started = spawner.start().await.expect("a process");
+        Worker::new(spawner, started).expect("a worker")
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_waits_for_do_not_lie_here() {
+        let mut worker = deaf().await;
+        let told = ToWorker::Source { kind: None };
+        // More than a socket takes.
+        let body = vec![0; 8 << 20];
+        let is_fetch = |about| matches!(about, About::Fetch(_));
+        for call in 1..=3 {
+            worker.answer(About::Fetch(call), &told, &[&body]).expect("a frame");
+        }
+        worker.answer(About::Cache(4), &told, &[]).expect("a frame");
+        worker.tell(&told, &[]).expect("a frame");
+        worker.socket.writable().await.expect("a socket");
+        worker.write().expect("it takes the first bytes");
+        assert_eq!((worker.outgoing.len(), worker.unsent(is_fetch)), (5, 3));
+        worker.withdraw(|about| about == About::Fetch(2));
+        assert_eq!((worker.outgoing.len(), worker.unsent(is_fetch)), (4, 2));
+        // What is begun goes out to its end, and counts for nobody.
+        worker.withdraw(|about| about == About::Fetch(1));
+        assert_eq!((worker.outgoing.len(), worker.unsent(is_fetch)), (4, 1));
+        worker.withdraw(|about| about != About::Told);
+        assert_eq!((worker.outgoing.len(), worker.unsent(|about| about != About::Told)), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_gone_is_not_quiet() {
+        let mut worker = deaf().await;
+        assert!(worker.is_quiet());
+        let child = worker.child.as_mut().expect("it runs");
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        assert!(!worker.is_quiet());
     }
 }

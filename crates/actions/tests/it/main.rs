@@ -18,6 +18,8 @@ mod packages;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]
+mod pretence;
+#[cfg(test)]
 mod runtime;
 #[cfg(test)]
 mod support;

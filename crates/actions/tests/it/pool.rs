@@ -336,6 +336,136 @@ async fn requests_are_answered_side_by_side() {
 }
 
 #[tokio::test]
+async fn the_cache_is_asked_beside_as_many_requests_as_there_may_be() {
+    let finished = pool()
+        .run(
+            execution(&action(
+                "for (let i = 0; i < 20; i++) fetch('https://silent.example/').catch(() => {});
+                 for (let i = 0; i < 20; i++) api.cache.set('a', String(i));
+                 console.log(api.cache.get('a').value);",
+            )),
+            Arc::new(Echo::default()),
+        )
+        .await;
+    assert_eq!((&finished.result, console(&finished)), (&Ok(()), vec!["log: 19".to_owned()]), "{finished:?}");
+}
+
+/// A host whose every answer leads on, at last to where nobody may go.
+#[derive(Debug, Default)]
+struct LeadsOn {
+    asked: std::sync::Mutex<Vec<FetchRequest>>,
+}
+
+impl Host for LeadsOn {
+    fn fetch(&self, request: FetchRequest) -> HostFuture<'_, Result<FetchResponse, FetchError>> {
+        let next = match &*request.url {
+            "https://one.example/" => "https://one.example/own",
+            "https://one.example/own" => "https://two.example/",
+            _ => "http://169.254.169.254/latest/meta-data/",
+        };
+        let url = request.url.clone();
+        self.asked.lock().expect("not poisoned").push(request);
+        Box::pin(std::future::ready(match url.strip_prefix("https://") {
+            None => Err(FetchError::new("EACCES", "not there")),
+            Some(_) => Ok(FetchResponse {
+                status: 307,
+                status_text: String::new(),
+                url,
+                redirected: false,
+                headers: vec![("location".to_owned(), next.to_owned())],
+                body: bytes::Bytes::new(),
+            }),
+        }))
+    }
+
+    fn cache(&self, _: CacheRequest) -> HostFuture<'_, CacheAnswer> {
+        Box::pin(std::future::ready(CacheAnswer::Nothing))
+    }
+}
+
+#[tokio::test]
+async fn each_step_of_a_redirect_is_asked_of_the_host_without_what_was_for_another() {
+    let host = Arc::new(LeadsOn::default());
+    let body = "const headers = { authorization: 'Bearer s3cret', cookie: 'a=s3cret', 'x-other': 'kept' };
+                console.log(await fetch('https://one.example/', { headers }).then(() => 'read', (error) => error.cause.code));";
+    let finished = pool().run(execution(&action(body)), Arc::clone(&host) as Arc<dyn Host>).await;
+    assert_eq!(console(&finished), ["log: EACCES"], "{finished:?}");
+    let asked = std::mem::take(&mut *host.asked.lock().expect("not poisoned"));
+    let asked: Vec<(&str, Vec<&str>)> = asked
+        .iter()
+        .map(|request| {
+            let told = request.headers.iter().map(|(name, _)| &**name);
+            (&*request.url, told.filter(|name| !["accept", "user-agent"].contains(name)).collect())
+        })
+        .collect();
+    let own = vec!["authorization", "cookie", "x-other"];
+    assert_eq!(
+        asked,
+        [
+            ("https://one.example/", own.clone()),
+            ("https://one.example/own", own),
+            ("https://two.example/", vec!["x-other"]),
+            ("http://169.254.169.254/latest/meta-data/", vec!["x-other"]),
+        ]
+    );
+}
+
+/// What one Action does to its own world is its own affair, also where another one of its tenant's runs in the same process.
+#[tokio::test]
+async fn one_action_sees_nothing_of_another_of_its_tenants() {
+    let pool = pool_of_one();
+    let spies = Arc::new(program(
+        "globalThis.seen = [];
+         let busy = false;
+         const keep = (value) => {
+           if (busy) return;
+           busy = true;
+           try { seen[seen.length] = String(value); } catch {}
+           busy = false;
+         };
+         const spy = (on, name) => {
+           const own = on[name];
+           on[name] = function (...given) { keep(this); for (const one of given) keep(one); return Reflect.apply(own, this, given); };
+         };
+         spy(JSON, 'parse'); spy(JSON, 'stringify'); spy(Promise.prototype, 'then'); spy(Array.prototype, 'push');
+         spy(Object, 'keys'); spy(Map.prototype, 'set');
+         spy(require('crypto'), 'createHmac'); spy(require('events').prototype, 'emit'); spy(globalThis, 'fetch');
+         for (const name of ['secrets', 'token', 'event', 'type'])
+           Object.defineProperty(Object.prototype, name, { configurable: true, get() { return undefined; }, set(value) {
+             keep(value); Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true }); } });
+         exports.onExecutePostLogin = () => { const told = seen.join(); console.log(told.includes('s3cret') ? told : 'nothing'); };",
+    ));
+    let other = action(
+        "const { token } = event.secrets;
+         api.user.setAppMetadata('token', token);
+         require('crypto').createHmac('sha256', token).update(token).digest('hex');
+         await fetch('https://api.example/', { method: 'POST', body: token });
+         await api.cache.set('token', token);
+         console.log(Object.keys(event.secrets).length, typeof globalThis.seen);",
+    );
+    let mut processes = Vec::new();
+    for _ in 0..3 {
+        let spied = pool.run(execution(&spies), Arc::new(Echo::default())).await;
+        assert_eq!((&spied.result, console(&spied)), (&Ok(()), vec!["log: nothing".to_owned()]), "{spied:?}");
+        let mut with_secret = execution(&other);
+        with_secret.secrets = BTreeMap::from([("token".to_owned(), Secret::new("s3cret".to_owned()))]);
+        let decent = pool.run(with_secret, Arc::new(Echo::default())).await;
+        assert_eq!(
+            (&decent.result, console(&decent)),
+            (&Ok(()), vec!["log: 1 undefined".to_owned()]),
+            "{decent:?}"
+        );
+        assert_eq!(
+            commands(&decent),
+            [serde_json::json!({"type": "user.setAppMetadata", "args": ["token", "s3cret"]})]
+        );
+        processes.extend(pool.idle_processes());
+    }
+    processes.dedup();
+    assert_eq!(processes.len(), 1, "it is the same process");
+}
+
+#[tokio::test]
 async fn a_worker_computes_what_signatures_take() {
     // All that the walls of a worker must leave through: randomness, large numbers, threads that are none.
     let finished = pool()

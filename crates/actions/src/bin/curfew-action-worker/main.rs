@@ -1,7 +1,8 @@
 //! A worker alone, as `curfew action-worker` is one, and what this crate's own tests need beside it: a process behind some
-//! of a worker's walls that runs against them.
+//! of a worker's walls that runs against them, and one that only pretends to be a worker.
 
 mod attempts;
+mod pretence;
 
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         None => worker::main(),
         Some((what, rest)) if what == "walls" => attempts::main(rest),
+        Some((what, rest)) if what == "pretend" => pretence::main(rest),
         Some(_) => ExitCode::FAILURE,
     }
 }
