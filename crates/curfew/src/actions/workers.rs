@@ -177,6 +177,16 @@ fn id(program: &Program) -> String {
 
 fn as_finished(finished: engine::Finished) -> Finished {
     let value = |command: &serde_json::value::RawValue| serde_json::from_str(command.get()).ok();
+    let commands = finished.commands.iter().map(|command| value(command)).collect::<Option<Vec<_>>>();
+    // One that cannot be read is not left out in silence: what the others were to go with it is not known.
+    let (result, commands) = match (finished.result, commands) {
+        (Ok(()), None) => {
+            let name = "RangeError".to_owned();
+            let message = "what the Action asked for by its api is nested too deep".to_owned();
+            (Err(engine::ActionError::Thrown { name, message, stack: String::new() }), Vec::new())
+        }
+        (result, commands) => (result, commands.unwrap_or_default()),
+    };
     let line =
         |line: engine::ConsoleLine| ConsoleLine { level: line.level.name().to_owned(), text: line.text };
     let fetch = |fetch: engine::FetchRecord| FetchRecord {
@@ -187,8 +197,8 @@ fn as_finished(finished: engine::Finished) -> Finished {
         duration: fetch.duration,
     };
     Finished {
-        result: finished.result.map_err(as_error),
-        commands: finished.commands.iter().filter_map(|command| value(command)).collect(),
+        result: result.map_err(as_error),
+        commands,
         console: finished.console.into_iter().map(line).collect(),
         fetches: finished.fetches.into_iter().map(fetch).collect(),
         duration: finished.duration,
@@ -204,5 +214,30 @@ fn as_error(error: engine::ActionError) -> ActionError {
         engine::ActionError::NoSuchFunction => ActionError::NoSuchFunction,
         engine::ActionError::Busy => ActionError::Busy,
         other => ActionError::Unavailable(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn finished(commands: &[&str]) -> Finished {
+        let commands = commands.iter().map(|&text| RawValue::from_string(text.to_owned()).unwrap()).collect();
+        as_finished(engine::Finished {
+            result: Ok(()),
+            commands,
+            ..engine::Finished::failed(engine::ActionError::Busy)
+        })
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_read_fails_the_execution() {
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let read = finished(&["{}", &deep(100)]);
+        assert!(read.result.is_ok() && read.commands.len() == 2, "{read:?}");
+        let refused = finished(&["{}", &deep(1000)]);
+        assert!(matches!(refused.result, Err(ActionError::Thrown { .. })) && refused.commands.is_empty());
     }
 }

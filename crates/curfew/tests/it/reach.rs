@@ -102,6 +102,14 @@ in_a_box! {
         for url in [
             "http://169.254.169.254/latest/meta-data/", "http://127.0.0.1:5432/", "https://[::1]/", "https://10.0.0.1/",
             "https://[::ffff:127.0.0.1]/", "https://somewhere.example/", "http://id.example:8080/",
+            // The address of the machine's secrets, in every way in which it can be written.
+            "https://169.254.169.254/", "https://169.254.169.254./", "https://2852039166/", "https://0xa9fea9fe/",
+            "https://0251.0376.0251.0376/", "https://169.254.43518/", "https://0xa9.0376.43518/", "https://169.254.169.254:8443/",
+            "https://\u{ff11}\u{ff16}\u{ff19}.254.169.254/", "https://%31%36%39.254.169.254/", "https://user@169.254.169.254/",
+            "https://[::ffff:a9fe:a9fe]/", "https://[::a9fe:a9fe]/", "https://[64:ff9b::a9fe:a9fe]/", "https://[2002:a9fe:a9fe::]/",
+            "https://[fd00:ec2::254]/", "https://[fe80::a9fe:a9fe]/", "https://metadata.google.internal/", "https://100.100.100.200/",
+            "https://192.0.0.192/", "https://0/", "https://127.1/", "https://localhost/", "https://localhost./", "https://a.localhost/",
+            "file:///etc/passwd", "ftp://id.example/", "unix:///var/run/docker.sock", "gopher://127.0.0.1:6379/", "ws://127.0.0.1/",
         ] {
             assert_eq!(own.get(url).await, Err("EACCES".to_owned()), "{url}");
         }
