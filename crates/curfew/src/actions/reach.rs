@@ -92,7 +92,9 @@ impl Reach {
         let outgoing = outgoing(request)?;
         let host = authority(&outgoing.url);
         match self.own.get().and_then(Weak::upgrade) {
-            Some(own) if own.is_tenant(of.tenant, &host).await? => own.answer(of, outgoing, &host).await,
+            Some(own) if is_http(&outgoing.url) && own.is_tenant(of.tenant, &host).await? => {
+                own.answer(of, outgoing, &host).await
+            }
             _ => {
                 let url = outgoing.url.clone();
                 let answer = self.egress.send(outgoing).await.map_err(|fault| of_fault(&url, &fault))?;
@@ -144,6 +146,11 @@ impl Own {
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|_| too_large())?;
         Ok(response(head.status, &head.headers, &outgoing.url, body.to_bytes()))
     }
+}
+
+/// What this server answers; whoever asks in another way is sent to the policy, which knows no other.
+fn is_http(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
 }
 
 /// For whom it is reached: one execution's side of it.
