@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::behind;
 use super::worker::{About, Broken, Worker};
 use crate::calls::{Answer, Request, ask, record_of, size_of};
 use crate::finished::{THROWN_NAME_BYTES_MAX, THROWN_TEXT_BYTES_MAX};
@@ -71,7 +73,14 @@ pub(super) async fn execute(
         fetches: Vec::new(),
     };
     let patience = execution.limits.wall.saturating_add(execution.limits.grace);
-    let went = match tokio::time::timeout(patience, under.drive(worker, execution, on_ready)).await {
+    let (process, is_behind) = (worker.id(), AtomicBool::new(false));
+    let driven = tokio::select! {
+        biased;
+        driven = tokio::time::timeout(patience, under.drive(worker, execution, on_ready)) => driven,
+        never = behind::watch(process, &is_behind) => match never {},
+    };
+    worker.is_behind = is_behind.load(Ordering::Acquire);
+    let went = match driven {
         Ok(Ok(finished)) => Went::Finished(finished),
         Ok(Err(broken)) => Went::Broke(broken),
         Err(_) => Went::Overran,

@@ -4,6 +4,7 @@
 //! said nonsense, is never used again; the next one stands ready already. Executions that come out of Actions (`depth` 1
 //! and 2) have workers of their own, so that an Action that waits for another can never keep that one from running.
 
+mod behind;
 mod bytecode;
 mod execute;
 mod shares;
@@ -474,7 +475,7 @@ impl Inner {
     fn take_back(&self, mut worker: Worker) {
         let full = worker.programs.len() >= PROGRAMS_PER_WORKER_MAX
             || worker.packages.len() >= PACKAGES_PER_WORKER_MAX;
-        if full || !worker.is_quiet() || self.closed.load(Ordering::Acquire) {
+        if full || worker.is_behind || !worker.is_quiet() || self.closed.load(Ordering::Acquire) {
             return;
         }
         worker.idle_since = clock::monotonic();

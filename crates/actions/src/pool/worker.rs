@@ -73,6 +73,8 @@ pub(super) struct Worker {
     pub(super) packages: HashSet<String>,
     /// The number of its last execution.
     pub(super) number: u64,
+    /// Whether it has computed for so long that everything else goes before it.
+    pub(super) is_behind: bool,
     /// Since when it has nothing to do.
     pub(super) idle_since: Duration,
 }
@@ -100,6 +102,7 @@ impl Worker {
             programs: HashSet::new(),
             packages: HashSet::new(),
             number: 0,
+            is_behind: false,
             idle_since: Duration::ZERO,
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_actions::{ActionError, Finished, Limits, Nothing, Pool};
+use curfew_actions::{ActionError, Execution, Finished, Limits, Nothing, Pool};
 use curfew_model::Secret;
 
 use crate::pool::pool;
@@ -209,6 +209,49 @@ async fn there_is_nothing_to_be_seen() {
     assert_eq!(lines[0], "log: undefined,undefined,undefined,undefined,undefined,undefined,undefined");
     assert_eq!(lines[1], "log: undefined 0");
     assert_eq!(lines[3], "log: 0", "{lines:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_computes_for_long_goes_behind_everybody_else() {
+    let niceness = |process: u32| -> Option<String> {
+        let told = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        let (_, fields) = told.rsplit_once(')')?;
+        fields.split_ascii_whitespace().nth(16).map(str::to_owned)
+    };
+    let pool = pool();
+    // To wait for long is not to compute.
+    let waits = action("await new Promise((resolve) => { setTimeout(resolve, 900); });");
+    assert_eq!(pool.run(execution(&waits), Arc::new(Nothing)).await.result, Ok(()));
+    let process = pool.idle_processes()[0];
+    // A test that goes behind everything itself has workers that do.
+    let own = niceness(std::process::id());
+    assert!(
+        niceness(process) != Some("19".to_owned())
+            || own.is_some_and(|own| own.parse::<i32>().expect("a number") >= 14)
+    );
+    let endless = Execution {
+        limits: Limits { cpu: Duration::from_secs(60), wall: Duration::from_secs(60), ..Limits::default() },
+        ..execution(&action("for (;;);"))
+    };
+    let run = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run(endless, Arc::new(Nothing)).await }
+    });
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    while niceness(process).as_deref() != Some("19") {
+        assert!(tokio::time::Instant::now() < until && !run.is_finished(), "{:?}", niceness(process));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    run.abort();
+    // It serves nobody else, also when it comes to an end by itself.
+    let busy =
+        action("const until = Date.now() + 30_000; let i = 0; while (i < 4e9 && Date.now() < until) i += 1;");
+    let limits =
+        Limits { cpu: Duration::from_millis(1500), wall: Duration::from_secs(60), ..Limits::default() };
+    let finished = pool.run(Execution { limits, ..execution(&busy) }, Arc::new(Nothing)).await;
+    assert_eq!(finished.result, Err(ActionError::TimedOut { hard: false }));
+    assert_eq!(pool.idle_processes(), Vec::<u32>::new());
 }
 
 #[cfg(target_os = "linux")]
