@@ -8,6 +8,7 @@ use serde_json::json;
 use super::commands::{Effects, Limits, MetadataChange};
 use crate::TenantConfig;
 use crate::endings::{self, Actor, Ending, Preserve, Target};
+use crate::issue::grantable_scope;
 use crate::logs::{self, LogEntry};
 use crate::sessions::{Life, life};
 use crate::users::merge_metadata;
@@ -35,6 +36,17 @@ impl Effects {
             && self.session.is_empty()
             && self.persistent.is_none()
             && self.session_revoked.is_none()
+    }
+
+    /// The scope that is granted after Actions have added to what was asked for and removed from it: at the server's own
+    /// API no more than a user may have.
+    pub(crate) fn granted_scope(&self, config: &TenantConfig, audience: Option<&str>, asked: &str) -> String {
+        let scope = self.scope_of(asked);
+        let server = audience.and_then(|audience| config.resource_server(audience));
+        match server.filter(|server| server.doc.is_system) {
+            Some(server) => grantable_scope(Some(server), &scope),
+            None => scope,
+        }
     }
 }
 

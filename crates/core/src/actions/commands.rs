@@ -271,8 +271,8 @@ impl Effects {
         Ok(())
     }
 
-    /// The scope that is granted of what was asked for.
-    pub(crate) fn scope_of(&self, asked: &str) -> String {
+    /// The scope that was asked for, with what was added and without what was removed.
+    pub(super) fn scope_of(&self, asked: &str) -> String {
         let mut scope: Vec<&str> = crate::issue::scope_values(asked).collect();
         for (change, value) in &self.scopes {
             scope.retain(|own| own != value);
@@ -497,13 +497,16 @@ pub enum Verdict {
     },
 }
 
+/// Whether what is asked for in this flow travels through a browser.
+pub(super) fn travels(event: &Value) -> bool {
+    let protocol = event.pointer("/transaction/protocol").and_then(Value::as_str);
+    protocol.is_some_and(|protocol| protocol.starts_with("oidc-"))
+}
+
 /// Reads what one Action asked for as the flows do: what becomes of one that runs it alone, or why it is not heard.
-pub fn judge(trigger: ActionTrigger, commands: &[Value]) -> Result<Verdict, &'static str> {
+pub fn judge(trigger: ActionTrigger, event: &Value, commands: &[Value]) -> Result<Verdict, &'static str> {
     let mut effects = Effects::default();
-    for command in commands {
-        let command = Command::deserialize(command).map_err(|_| "a call of its api cannot be read")?;
-        effects.hear(trigger, command).map_err(|unheard| unheard.0)?;
-    }
+    effects.take(trigger, commands, travels(event)).map_err(|unheard| unheard.0)?;
     Ok(match (effects.denied, effects.redirect) {
         (Some(Denied { code, reason, user_message }), _) => Verdict::Denied { reason, code, user_message },
         (None, Some(url)) => Verdict::Redirected { url },

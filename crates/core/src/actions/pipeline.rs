@@ -2,11 +2,11 @@
 //! Actions call the Management API, and what they do there takes effect at once.
 
 use curfew_model::config::ActionTrigger;
-use curfew_model::{ClientId, Ctx, Failure, LogCode, UserId};
+use curfew_model::{ClientId, Ctx, Failure, LogCode, OAuthCode, UserId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::commands::Effects;
+use super::commands::{Effects, travels};
 use super::executions::{Record, Status};
 use super::{ActionError, BoundAction, ConsoleLine, DEPTH_MAX, Execution, Finished, Program};
 use crate::logs::LogEntry;
@@ -18,6 +18,9 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What the record says beside an Action's own lines: code that compares ids of sessions with the one of an event that has
 /// none finds no session to spare.
 const NO_SESSION: &str = "event.session is absent: this exchange has no session, or one that is over, so no session's id equals event.session?.id";
+
+/// What is said when an Action failed; what failed is in the tenant's log.
+pub(crate) const FAILED: &str = "Something went wrong, please try again later";
 
 /// How a run of a trigger's Actions ended.
 #[derive(Debug)]
@@ -33,6 +36,23 @@ pub(crate) enum Stop {
     },
     /// One failed, or what it asked for could not be read.
     Failed,
+}
+
+impl Stop {
+    /// Why the client gets nothing, if so. To be sent away is a reason where nobody is there who could go.
+    pub(crate) fn refusal(&self, effects: &mut Effects) -> Option<(OAuthCode, String)> {
+        match self {
+            Self::Through => None,
+            Self::Denied => {
+                let reason = effects.denied.take().map(|denied| denied.reason);
+                Some((OAuthCode::AccessDenied, reason.unwrap_or_default()))
+            }
+            Self::Failed => Some((OAuthCode::AccessDenied, FAILED.to_owned())),
+            Self::Redirected { .. } => {
+                Some((OAuthCode::InteractionRequired, "Interaction required".to_owned()))
+            }
+        }
+    }
 }
 
 /// What came of the Actions of one trigger.
@@ -93,9 +113,7 @@ pub(crate) async fn run(
             }
         },
     };
-    // What is asked for in a browser travels through it.
-    let protocol = event.pointer("/transaction/protocol").and_then(Value::as_str);
-    let travels = protocol.is_some_and(|protocol| protocol.starts_with("oidc-"));
+    let travels = travels(&event);
     let until = Instant::now() + core.runner.trigger_time();
     let (mut stop, mut unbegun) = (Stop::Through, false);
     for (place, action) in bound.iter().enumerate().skip(first) {

@@ -23,7 +23,6 @@ use serde_json::json;
 
 pub use checks::{CHECKS, Denial};
 pub use interact::{CookieChange, Interaction, LoginState, Screen, SessionCookie, TransactionCookie};
-pub(crate) use post_login::FAILED as ACTION_FAILED;
 pub use respond::Response;
 
 use crate::issue::{Extras, has_scope};

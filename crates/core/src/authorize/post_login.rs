@@ -27,9 +27,6 @@ use crate::sessions::Life;
 use crate::sessions::life;
 use crate::{Core, TenantConfig};
 
-/// What is said when an Action failed; what failed is in the tenant's log.
-pub(crate) const FAILED: &str = "Something went wrong, please try again later";
-
 /// A login on its way to the client.
 #[derive(Debug)]
 pub(super) struct Login {
@@ -213,18 +210,6 @@ pub(super) fn transaction(
     doc
 }
 
-/// Why there is nothing for the client.
-struct No {
-    code: OAuthCode,
-    text: String,
-}
-
-impl No {
-    fn new(code: OAuthCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
-    }
-}
-
 /// Does what the Actions asked for, and goes on.
 async fn conclude(
     core: &Core,
@@ -238,27 +223,19 @@ async fn conclude(
     let Run { mut effects, stop, execution_id, .. } = ran;
     let url = effects.redirect.take();
     let mut no = match stop {
-        Stop::Through => None,
-        Stop::Denied => {
-            let reason = effects.denied.take().map(|denied| denied.reason);
-            Some(No::new(OAuthCode::AccessDenied, reason.unwrap_or_default()))
-        }
-        Stop::Failed => Some(No::new(OAuthCode::AccessDenied, FAILED)),
-        Stop::Redirected { .. } if login.request.prompt_none => {
-            Some(No::new(OAuthCode::InteractionRequired, "Interaction required"))
-        }
-        Stop::Redirected { binding_id } => {
+        Stop::Redirected { binding_id } if !login.request.prompt_none => {
             let pending = Pending { binding_id, effects, transaction };
             let outcome = interact::leave(&ctx, config, login, pending, url.unwrap_or_default());
             return Ok(Judged::Answered(Box::new(outcome)));
         }
+        stop => stop.refusal(&mut effects),
     };
     let revoked = effects.session_revoked.is_some();
     let row = match write(core, &ctx, config, client, &login.standing, &effects).await? {
         OfSession::Lives(row) => Some(row).filter(|row| above(&login.standing, row)),
         OfSession::Over => None,
         OfSession::Undone(Undone(text)) => {
-            no.get_or_insert(No::new(OAuthCode::AccessDenied, text));
+            no.get_or_insert((OAuthCode::AccessDenied, text));
             None
         }
     };
@@ -271,9 +248,9 @@ async fn conclude(
     if let Some(row) = &row {
         login.cookie = cookie_of(&ctx, row, login.cookie, effects.persistent.is_some());
     }
-    if let Some(no) = no {
-        log_end(core, &ctx, client, &login, &extras, (Some(&user_id), Err(&no.text)));
-        let mut outcome = respond::error(&ctx, config, Some(client), &login.request, no.code, &no.text);
+    if let Some((code, text)) = no {
+        log_end(core, &ctx, client, &login, &extras, (Some(&user_id), Err(&text)));
+        let mut outcome = respond::error(&ctx, config, Some(client), &login.request, code, &text);
         // There is a session, whatever an Action says of this client.
         if let Outcome::Respond(response) = &mut outcome {
             response.cookie = login.cookie.and_then(SessionCookie::change).filter(|_| !revoked);
@@ -298,7 +275,8 @@ async fn conclude(
     if login.standing.fresh {
         log_end(core, &ctx, &client, &login, &extras, (Some(&user_id), Ok(())));
     }
-    login.request.scope = granted_scope(&config, &login.request, &effects);
+    login.request.scope =
+        effects.granted_scope(&config, login.request.audience.as_deref(), &login.request.scope);
     // Nobody is told of it any more, and a consent page has other things to carry.
     login.request.sent.clear();
     login.standing.extras = Some(Arc::new(extras));
@@ -371,16 +349,6 @@ async fn newest(
     }
     let (config, client) = core.configuration(ctx.tenant, &client.id).await?;
     Ok(client.map(|client| (config, client)))
-}
-
-/// What is granted after Actions have added and removed: at the server's own API no more than a user may have.
-fn granted_scope(config: &TenantConfig, request: &Request, effects: &Effects) -> String {
-    let scope = effects.scope_of(&request.scope);
-    let server = request.audience.as_deref().and_then(|audience| config.resource_server(audience));
-    match server.filter(|server| server.doc.is_system) {
-        Some(server) => crate::issue::grantable_scope(Some(server), &scope),
-        None => scope,
-    }
 }
 
 fn log_end(

@@ -8,7 +8,6 @@ use super::{Request, shown};
 use crate::actions::commands::Effects;
 use crate::actions::event;
 use crate::actions::pipeline::{self, From, Run, Stop};
-use crate::authorize::ACTION_FAILED;
 use crate::issue::{self, Extras, Issue, TokenResponse, scope_values};
 use crate::logs::LogEntry;
 use crate::status_lists::{self, Holder, More};
@@ -174,6 +173,6 @@ async fn actions(
             };
             Ok(Err((code, denied.reason)))
         }
-        _ => Ok(Err((OAuthCode::AccessDenied, ACTION_FAILED.to_owned()))),
+        _ => Ok(Err((OAuthCode::AccessDenied, pipeline::FAILED.to_owned()))),
     }
 }

@@ -16,8 +16,7 @@ use crate::TenantConfig;
 use crate::actions::apply::{self, OfSession};
 use crate::actions::commands::Effects;
 use crate::actions::event;
-use crate::actions::pipeline::{self, From, Run, Stop};
-use crate::authorize::ACTION_FAILED;
+use crate::actions::pipeline::{self, From, Run};
 use crate::endings::{self, Actor, Ending, Target};
 use crate::issue::Extras;
 
@@ -58,12 +57,7 @@ pub(super) struct Passed {
 impl Passed {
     /// The scope that is granted of what was asked for.
     pub(super) fn scope(&self, config: &TenantConfig, audience: Option<&str>, asked: &str) -> String {
-        let scope = self.effects.scope_of(asked);
-        let server = audience.and_then(|audience| config.resource_server(audience));
-        match server.filter(|server| server.doc.is_system) {
-            Some(server) => crate::issue::grantable_scope(Some(server), &scope),
-            None => scope,
-        }
+        self.effects.granted_scope(config, audience, asked)
     }
 }
 
@@ -92,17 +86,7 @@ pub(super) async fn run(request: &Request<'_>, about: &About<'_>) -> Result<Deci
     let ran = pipeline::run(core, ctx, config, from, event, Effects::default(), who).await?;
     let Run { mut effects, stop, execution_id, .. } = ran;
     let ctx = Ctx { now: core.clock.now(), ..(*ctx).clone() };
-    let no = match stop {
-        Stop::Through => None,
-        Stop::Denied => {
-            let reason = effects.denied.take().map(|denied| denied.reason).unwrap_or_default();
-            Some((OAuthCode::AccessDenied, reason))
-        }
-        Stop::Failed => Some((OAuthCode::AccessDenied, ACTION_FAILED.to_owned())),
-        // Nobody is there who could go anywhere.
-        Stop::Redirected { .. } => Some((OAuthCode::InteractionRequired, "Interaction required".to_owned())),
-    };
-    if let Some((code, reason)) = no {
+    if let Some((code, reason)) = stop.refusal(&mut effects) {
         let family = about.family.map(|family| family.id);
         let arguments = (ctx, std::sync::Arc::clone(config), client.id.clone(), effects);
         let (user, session) = (about.user, about.session);

@@ -207,7 +207,7 @@ fn refuse(
             }
             (denied.reason, denied.user_message.filter(|message| !message.trim().is_empty()))
         }
-        None => (crate::authorize::ACTION_FAILED.to_owned(), None),
+        None => (pipeline::FAILED.to_owned(), None),
     };
     log(core, ctx, LogCode::SignupFailed, (None, client), &reason, details);
     Registered::Refused { user_message }

@@ -10,7 +10,6 @@ use curfew_core::actions::{Verdict, judge};
 use curfew_egress::Egress;
 use curfew_model::config::ActionTrigger;
 use curfew_model::{Clock, SystemClock, TenantId, Timestamp};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 use tokio::time::Instant;
@@ -101,7 +100,7 @@ pub(super) fn run(test: &Test, config: &Config) -> Result<Tried, Unusable> {
         let host = Reached {
             reach: Arc::new(Reach::new(egress, Arc::new(clock))),
             tenant: TENANT,
-            trigger: engines(given.trigger)?,
+            trigger: given.trigger,
             depth: 0,
         };
         let execution = execution(&given, packages, limits)?;
@@ -111,11 +110,6 @@ pub(super) fn run(test: &Test, config: &Config) -> Result<Tried, Unusable> {
     });
     runtime.shutdown_background();
     tried
-}
-
-/// The trigger as the engine names it.
-fn engines<T: DeserializeOwned>(trigger: ActionTrigger) -> Result<T, Unusable> {
-    serde_json::from_value(Value::from(trigger.as_str())).map_err(|error| Unusable(error.to_string()))
 }
 
 fn execution(given: &Given, packages: Option<PackageSet>, limits: Limits) -> Result<Execution, Unusable> {
@@ -130,7 +124,7 @@ fn execution(given: &Given, packages: Option<PackageSet>, limits: Limits) -> Res
     Ok(Execution {
         tenant: TENANT.0.unsigned_abs(),
         program: Arc::new(program),
-        trigger: engines(given.trigger)?,
+        trigger: given.trigger,
         function: given.function.clone(),
         event,
         secrets: given.secrets.clone(),
@@ -170,6 +164,7 @@ fn judged(given: Given, finished: Finished, limits: Limits) -> Tried {
     let mask = Mask::new(&given.secrets);
     let commands: Vec<Value> =
         finished.commands.iter().filter_map(|command| serde_json::from_str(command.get()).ok()).collect();
+    let event = Value::Object(given.event);
     let files: Vec<File> = std::iter::once(given.action).chain(given.modules).collect();
     let mut outcome = match &finished.result {
         Err(error) => Outcome::Failed(failure(
@@ -179,7 +174,7 @@ fn judged(given: Given, finished: Finished, limits: Limits) -> Tried {
             &given.function,
             (given.time_limit, limits),
         )),
-        Ok(()) => match judge(given.trigger, &commands) {
+        Ok(()) => match judge(given.trigger, &event, &commands) {
             Ok(Verdict::Through) => Outcome::Ran,
             Ok(Verdict::Denied { reason, code, user_message }) => {
                 Outcome::Denied { reason, code, user_message }
