@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -32,6 +32,9 @@ function project(t, files, ...types) {
   return Object.keys(all).map((name) => join(folder, name));
 }
 
+/** The events of real flows, which stand beside the test of the server that makes them. */
+const flows = join(here, '../../crates/curfew/tests/it/action_events');
+
 /** What `tsc --checkJs` finds: `file:line code`. */
 function check(paths, options) {
   const program = ts.createProgram(paths, {
@@ -53,13 +56,18 @@ function check(paths, options) {
   }));
 }
 
-test('the declarations are sound, and describe the events that are printed', (t) => {
+test('the declarations are sound, and describe the events that are printed and those of the flows', (t) => {
   const files = Object.fromEntries(Object.entries(triggers).map(([trigger, name]) => [
     `${trigger}.ts`,
     // What is written out is held to be exactly of its type: nothing may be missing, and nothing more.
     `import type { ${name}Event } from './curfew-actions';
 export const event: Omit<${name}Event, 'secrets' | 'configuration'> = ${actions('event', '--trigger', trigger)};`,
   ]));
+  for (const file of readdirSync(flows)) {
+    const name = triggers[file.replace('.json', '')] ?? triggers['post-login'];
+    files[`flow-${file}.ts`] = `import type { ${name}Event } from './curfew-actions';
+export const event: Omit<${name}Event, 'secrets' | 'configuration'> = ${readFileSync(join(flows, file), 'utf8')};`;
+  }
   assert.deepEqual(check(project(t, files), { strict: true, skipLibCheck: false, noUnusedLocals: true }), []);
 });
 

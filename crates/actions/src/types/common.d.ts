@@ -148,19 +148,19 @@ export interface Transaction {
   id: string;
   acr_values: string[];
   correlation_id?: string;
-  linking_id?: string | null;
+  linking_id?: string;
   locale?: string;
-  login_hint?: string | null;
+  login_hint?: string;
   /** What the Actions before this one have set. */
   metadata: { [key: string]: TransactionValue };
   prompt: string[];
   protocol: Protocol;
-  redirect_uri?: string | null;
+  redirect_uri?: string;
   requested_authorization_details?: Metadata[];
   requested_scopes: string[];
-  response_mode?: string | null;
+  response_mode?: string;
   response_type: string[];
-  state?: string | null;
+  state?: string;
   ui_locales: string[];
 }
 

@@ -66,11 +66,11 @@ export interface RefreshToken {
   id: string;
   client_id: string;
   user_id: string;
-  session_id?: string | null;
+  session_id?: string;
   created_at: Instant;
-  expires_at?: Instant | null;
-  idle_expires_at?: Instant | null;
-  last_exchanged_at?: Instant | null;
+  expires_at?: Instant;
+  idle_expires_at?: Instant;
+  last_exchanged_at?: Instant;
   rotating: boolean;
   device: SessionDevice;
   resource_servers: { audience: string; scopes: string }[];
